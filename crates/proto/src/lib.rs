@@ -1,0 +1,2 @@
+//! proto
+#![forbid(unsafe_code)]
