@@ -1,0 +1,95 @@
+"""Fixtures: `serve` starts the real command, `gate` meets the application that it runs.
+
+    def test_it(serve, gate):
+        server = serve("shapes:app", threads=2, keep_alive="1s")
+        with server.client() as client:
+            assert client.ask("/hello").status == 200
+
+Applications are the modules of tests/apps. Keyword arguments of `serve` are options of the command; `env`,
+`cwd`, `wrapper`, `bind`, `terminal` and `limits` say how it is started. A server ends with its test, and the
+test fails if a process of it is left or its log shows a panic.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from support.gate import Gate
+from support.serving import Serve, Served, options
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short enough for a Unix socket."""
+    folder = Path(tempfile.mkdtemp(prefix="stdserve-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def gate(short_path: Path) -> Iterator[Gate]:
+    """Where the test meets the application; `serve` tells the application about it."""
+    meeting = Gate(short_path / "gate")
+    yield meeting
+    meeting.close()
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
+    """Start the command; one worker, unless the test says otherwise."""
+    started: list[Served] = []
+    meeting = request.getfixturevalue("gate") if "gate" in request.fixturenames else None
+
+    def start(
+        app: str | None = "shapes:app",
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] = (),
+        bind: str | None = "127.0.0.1:0",
+        terminal: int | None = None,
+        limits: Mapping[int, tuple[int, int]] | None = None,
+        **chosen: object,
+    ) -> Served:
+        chosen.setdefault("workers", 1)
+        told = {"GATE": str(meeting.path), **(env or {})} if meeting else env
+        server = Served(
+            app,
+            [*options(chosen), *arguments],
+            env=told,
+            cwd=cwd,
+            wrapper=wrapper,
+            bind=bind,
+            terminal=terminal,
+            limits=limits,
+        )
+        started.append(server)
+        return server
+
+    yield start
+    if meeting:
+        meeting.close()
+    wrong = []
+    for server in reversed(started):
+        try:
+            server.clean_up()
+        except AssertionError as complaint:
+            wrong.append(str(complaint))
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Find a port that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find

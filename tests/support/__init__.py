@@ -1,0 +1,1 @@
+"""What the tests share: starting the server, talking to it byte by byte, watching its processes."""

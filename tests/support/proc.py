@@ -1,0 +1,95 @@
+"""Reading /proc: which processes belong to a server, what they hold, how much they ran."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The fields of /proc/PID/stat that the tests look at (proc(5))."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    session: int
+    cpu_seconds: float
+
+
+def stat(pid: int) -> Stat | None:
+    """State of one process, or None when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may hold anything, a closing parenthesis included.
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    rest = text[text.rindex(")") + 2 :].split()
+    cpu = (int(rest[11]) + int(rest[12])) / TICKS
+    return Stat(pid, name, rest[0], int(rest[1]), int(rest[3]), cpu)
+
+
+def everyone() -> list[Stat]:
+    """All processes of the machine."""
+    found = (stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit())
+    return [one for one in found if one is not None]
+
+
+def of_session(session: int) -> list[Stat]:
+    """The processes of one session: a server with all that it started."""
+    return [one for one in everyone() if one.session == session]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs (a zombie does not)."""
+    one = stat(pid)
+    return one is not None and one.state not in "ZX"
+
+
+def descendants(pid: int) -> list[Stat]:
+    """Children, grandchildren and so on, living ones only."""
+    parents: dict[int, list[Stat]] = {}
+    for one in everyone():
+        parents.setdefault(one.parent, []).append(one)
+    found: list[Stat] = []
+    queue = [pid]
+    while queue:
+        for child in parents.get(queue.pop(), []):
+            if child.state not in "ZX":
+                found.append(child)
+                queue.append(child.pid)
+    return found
+
+
+def zombies(parent: int) -> list[int]:
+    """Ended children that `parent` has not waited for."""
+    return [one.pid for one in everyone() if one.parent == parent and one.state == "Z"]
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has no resident memory")
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the open descriptors of a process point to."""
+    found = []
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{entry}"))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    return sum(target.startswith("socket:") for target in descriptors(pid))

@@ -1,0 +1,277 @@
+"""The real command as a subprocess: start, watch, end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from . import proc
+from .waiting import PATIENCE, until
+from .wire import Client, Response
+
+APPS = Path(__file__).resolve().parent.parent / "apps"
+
+#: A line of the log that names where it listens, as a link.
+LISTENS = re.compile(r"https?://(\[[0-9a-f:]+\]|[0-9.]+|localhost):([0-9]+)")
+#: What must never stand in a log.
+PANIC = re.compile(r"panicked at|RUST_BACKTRACE|stack overflow|double free|malloc\(\)|Segmentation fault")
+
+
+def command() -> list[str]:
+    """The command under test: $STDSERVE_TEST_COMMAND, else `stdserve` beside this Python, else `-m stdserve`."""
+    chosen = os.environ.get("STDSERVE_TEST_COMMAND")
+    if chosen:
+        return shlex.split(chosen)
+    beside = Path(sys.executable).with_name("stdserve")
+    if beside.exists():
+        return [str(beside)]
+    found = shutil.which("stdserve")
+    return [found] if found else [sys.executable, "-m", "stdserve"]
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment without what would configure a server."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("STDSERVE_", "PYTEST_")) and name not in ("WEB_CONCURRENCY", "PORT", "GATE")
+    }
+    kept["PYTHONPATH"] = str(APPS)
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"
+    kept["RUST_BACKTRACE"] = "1"
+    kept.update(extra or {})
+    return kept
+
+
+def options(values: Mapping[str, object]) -> list[str]:
+    """`keep_alive=5` as `--keep-alive=5`; True stands for a bare option, a list for a repeated one."""
+    found = []
+    for name, value in values.items():
+        # gunicorn's own spelling has one underscore.
+        option = "--" + (
+            "limit-request-field_size" if name == "limit_request_field_size" else name.replace("_", "-")
+        )
+        for one in value if isinstance(value, list) else [value]:
+            if one is True:
+                found.append(option)
+            elif one is not None and one is not False:
+                found.append(f"{option}={one}")
+    return found
+
+
+class Log:
+    """What a process writes, gathered as it comes."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._text = ""
+        self._ended = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._stream, 65536)
+            except OSError:  # a terminal whose other side is gone
+                data = b""
+            with self._changed:
+                if data:
+                    self._text += data.decode(errors="replace")
+                else:
+                    self._ended = True
+                self._changed.notify_all()
+            if not data:
+                os.close(self._stream)
+                return
+
+    @property
+    def text(self) -> str:
+        """Everything up to now."""
+        with self._changed:
+            return self._text
+
+    def wait(
+        self, pattern: str | re.Pattern[str], patience: float = PATIENCE, start: int = 0
+    ) -> re.Match[str]:
+        """Wait until the text (from `start` on) holds the pattern."""
+        wanted = re.compile(pattern, re.MULTILINE) if isinstance(pattern, str) else pattern
+        end = time.monotonic() + patience
+        with self._changed:
+            while (match := wanted.search(self._text, start)) is None:
+                left = end - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "the log ended" if self._ended else f"not within {patience:.0f} s"
+                    raise AssertionError(f"{why}: {wanted.pattern!r} in the log:\n{self._text}")
+                self._changed.wait(left)
+            return match
+
+    def wait_end(self, patience: float = PATIENCE) -> str:
+        """Wait until nobody can write any more; all of the text."""
+        self._reader.join(patience)
+        return self.text
+
+
+class Served:
+    """A running server."""
+
+    def __init__(
+        self,
+        app: str | None,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] = (),
+        bind: str | None = "127.0.0.1:0",
+        terminal: int | None = None,
+        limits: Mapping[int, tuple[int, int]] | None = None,
+    ) -> None:
+        self.argv = [*wrapper, *command()]
+        if bind is not None:
+            self.argv += ["--bind", bind]
+        self.argv += [*arguments, *([app] if app else [])]
+        self._address: tuple[str, int] | None = None
+
+        def prepare() -> None:
+            import resource
+
+            for what, value in (limits or {}).items():
+                resource.setrlimit(what, value)
+
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            self.argv,
+            env=clean_environment(env),
+            cwd=cwd or APPS,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdout=writing if terminal is None else terminal,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=prepare if limits else None,
+        )
+        os.close(writing)
+        self.pid = self.process.pid
+        self.log = Log(reading)
+
+    # where it is
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, from the start-up lines; waits for them."""
+        if self._address is None:
+            match = self.log.wait(LISTENS)
+            self._address = (match[1].strip("[]"), int(match[2]))
+        return self._address
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.address[1]
+
+    @property
+    def url(self) -> str:
+        """The address as the start of a link."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    # talking to it
+
+    def client(self, **how: int | None) -> Client:
+        """A new connection."""
+        return Client(self.address, receive_buffer=how.get("receive_buffer"))
+
+    def get(self, target: str = "/", fields: Sequence[tuple[str, str]] = ()) -> Response:
+        """One request on a connection of its own."""
+        with self.client() as client:
+            return client.ask(target, fields=fields)
+
+    # its processes
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        self.process.send_signal(number)
+
+    def workers(self) -> list[int]:
+        """The processes that serve: the leaves below the supervisor."""
+        below = proc.descendants(self.pid)
+        parents = {one.parent for one in below}
+        return sorted(one.pid for one in below if one.pid not in parents)
+
+    def wait_workers(self, count: int) -> list[int]:
+        """Wait until exactly so many workers live."""
+
+        def enough() -> list[int]:
+            found = self.workers()
+            return found if len(found) == count else []
+
+        return until(enough, f"{count} workers")
+
+    def wait_exit(self, patience: float = PATIENCE) -> int:
+        """Wait until the supervisor has ended; its exit code."""
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {patience:.0f} s; log:\n{self.log.text}") from None
+
+    def left_behind(self) -> list[proc.Stat]:
+        """Processes of this server's session that live."""
+        return [one for one in proc.of_session(self.pid) if one.state not in "ZX"]
+
+    def stop(self) -> int:
+        """End it in the orderly way; its exit code."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(signal.SIGTERM)
+        return self.wait_exit()
+
+    def clean_up(self) -> None:
+        """End it for good, and complain about whatever should not be: a hang, a process left, a panic."""
+        complaints = []
+        try:
+            self.stop()
+        except AssertionError:
+            complaints.append("did not end within the patience after SIGTERM")
+        end = time.monotonic() + PATIENCE
+        while (left := self.left_behind()) and time.monotonic() < end and not complaints:
+            threading.Event().wait(0.02)
+        if left:
+            complaints.append(f"left behind: {left}")
+            for one in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        text = self.log.wait_end(5.0)
+        if PANIC.search(text):
+            complaints.append("a panic in the log")
+        if complaints:
+            raise AssertionError(f"{' '.join(self.argv)}: {'; '.join(complaints)}; log:\n{text}")
+
+
+class Serve(Protocol):
+    """What the `serve` fixture is."""
+
+    def __call__(
+        self,
+        app: str | None = "shapes:app",
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] = (),
+        bind: str | None = "127.0.0.1:0",
+        terminal: int | None = None,
+        limits: Mapping[int, tuple[int, int]] | None = None,
+        **chosen: object,
+    ) -> Served: ...
