@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+
 from support.gate import Gate
 from support.serving import Serve
 from support.wire import Broken, Client, Closed

@@ -88,7 +88,12 @@ def hold_gil(environ: Environ, start_response: Start, query: dict[str, str]) -> 
 def compute(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterable[bytes]:
     """Computes in Python until the test lets it go (that is: until a helper thread has come back)."""
     done = threading.Event()
-    threading.Thread(target=lambda: (gate.arrive(query["name"]), done.set()), daemon=True).start()
+
+    def wait() -> None:
+        gate.arrive(query["name"])
+        done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     while not done.is_set():
         sum(range(1000))
     return whole(start_response, b"computed")

@@ -42,6 +42,7 @@ class Gate:
         self._guests: dict[str, queue.Queue[Guest]] = {}
         self._lock = threading.Lock()
         self._all: list[Guest] = []
+        self._open: set[str] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -64,7 +65,11 @@ class Gate:
         guest = Guest(name, int(pid), connection)
         with self._lock:
             self._all.append(guest)
-        self._queue(name).put(guest)
+            passes = name in self._open
+        if passes:
+            guest.release()
+        else:
+            self._queue(name).put(guest)
 
     def _queue(self, name: str) -> queue.Queue[Guest]:
         with self._lock:
@@ -80,6 +85,14 @@ class Gate:
     def count(self, name: str) -> int:
         """How many have come under that name and were not yet waited for."""
         return self._queue(name).qsize()
+
+    def open(self, name: str) -> None:
+        """From now on, whoever comes or has come under that name goes on at once."""
+        with self._lock:
+            self._open.add(name)
+            waiting = [guest for guest in self._all if guest.name == name]
+        for guest in waiting:
+            guest.release()
 
     def close(self) -> None:
         """Let everyone go."""

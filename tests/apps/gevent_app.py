@@ -1,0 +1,30 @@
+"""gevent's patch_all, before anything else: locks, sockets, threads and sleep become cooperative."""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+
+
+def late(number: int) -> int:
+    """Comes back a little later."""
+    time.sleep(0.001)
+    return number
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    """Sleeps in the hub, and waits for greenlets of its own."""
+    time.sleep(0.002)
+    jobs = [gevent.spawn(late, number) for number in range(3)]
+    gevent.joinall(jobs)
+    body = f"{environ['QUERY_STRING']} {sum(job.value for job in jobs)}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
