@@ -1,0 +1,115 @@
+"""The servers: one entry each. Peers stand as their authors would run one worker; see README.md."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ENVS = BENCH / ".envs"
+FLOOR = ENVS / "floor" / "release" / "floor"
+STDSERVE = BENCH.parent / ".venv" / "bin" / "stdserve"
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a server is started; {port}, {app}, {threads} and {bin}, its environment's programs, are filled in."""
+
+    name: str
+    argv: tuple[str, ...]
+    threads_option: tuple[str, ...] = ()
+    """What says the number of threads; empty: the server has one."""
+    threads: int | None = None
+    """Threads where the application does not block; None: the option is left out."""
+    env: dict[str, str] = field(default_factory=dict)
+    role: str = "peer"
+    """`peer`, `ours` or `floor`."""
+    usual: bool = True
+    """Takes part unless --servers names others."""
+
+    def command(self, port: int, app: str, threads: int | None) -> list[str]:
+        """Return the command line; `threads` is what the workload asks for."""
+        count = max(threads or 0, self.threads or 0)
+        option = self.threads_option if count else ()
+        words = (*self.argv[:1], *option, *self.argv[1:])
+        places = {"port": port, "app": app, "threads": count, "bin": ENVS / self.name / "bin"}
+        return [word.format(**places) for word in words]
+
+
+def _ours(name: str, env: dict[str, str] | None = None) -> Server:
+    argv = (str(STDSERVE), "--bind", "127.0.0.1:{port}", "--workers", "1", "--threads", "{threads}", "{app}")
+    return Server(name, argv, threads=16, env=env or {}, role="ours", usual=env is None)
+
+
+SERVERS = (
+    _ours("stdserve"),
+    # The same at other bounds of the cohort: what does it bring to run requests back to back?
+    _ours("stdserve-cohort1", {"STDSERVE_COHORT": "1"}),
+    _ours("stdserve-cohort8", {"STDSERVE_COHORT": "8"}),
+    _ours("stdserve-cohort64", {"STDSERVE_COHORT": "64"}),
+    Server("bjoern", ("{bin}/python", str(BENCH / "launch" / "run_bjoern.py"), "{app}", "{port}")),
+    Server("fastwsgi", ("{bin}/fastwsgi", "{app}", "--host", "127.0.0.1", "--port", "{port}")),
+    Server(
+        "granian",
+        (
+            "{bin}/granian",
+            "--interface",
+            "wsgi",
+            "--http",
+            "1",
+            "--workers",
+            "1",
+            "--backlog",
+            "2048",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "{port}",
+            "--no-ws",
+            "--no-log",
+            "{app}",
+        ),
+        ("--blocking-threads", "{threads}"),
+        4,
+    ),
+    # A kept-alive connection holds a thread: fewer than 64 would leave connections unserved.
+    Server(
+        "uwsgi",
+        (
+            "{bin}/uwsgi",
+            "--http11-socket",
+            "127.0.0.1:{port}",
+            "--module",
+            "{app}",
+            "--listen",
+            "1024",
+            "--single-interpreter",
+            "--die-on-term",
+            "--disable-logging",
+        ),
+        ("--threads", "{threads}"),
+        64,
+    ),
+    Server(
+        "gunicorn",
+        (
+            "{bin}/gunicorn",
+            "--worker-class",
+            "gthread",
+            "--workers",
+            "1",
+            "--worker-connections",
+            "2000",
+            "--bind",
+            "127.0.0.1:{port}",
+            "{app}",
+        ),
+        ("--threads", "{threads}"),
+        4,
+    ),
+    Server(
+        "waitress",
+        ("{bin}/waitress-serve", "--listen", "127.0.0.1:{port}", "--connection-limit", "2000", "{app}"),
+        ("--threads", "{threads}"),
+        4,
+    ),
+    Server("floor", (str(FLOOR), "{port}"), role="floor"),
+)
