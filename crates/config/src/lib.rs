@@ -1,2 +1,37 @@
-//! config
+//! Every option of stdserve, written once.
+//!
+//! [`options`] declares them; all else is made from the declarations: the command line, the reading of
+//! files and the environment, help, the reference page, completions and the types for Python.
+//! [`parse`] turns what a user gave into a [`Command`]; what it may see of the world is passed in.
 #![forbid(unsafe_code)]
+
+mod app_spec;
+mod bind;
+mod cli;
+mod command;
+mod completions;
+mod environment;
+mod error;
+mod field;
+mod file;
+mod help;
+mod layers;
+pub mod option;
+pub mod options;
+mod report;
+mod settings;
+mod suggest;
+mod surroundings;
+mod units;
+
+pub use app_spec::{AppSpec, Callable, Target};
+pub use bind::{Address, Bind, DEFAULT_PORT};
+pub use command::{Command, Serve, names, parse, parse_run, parse_server};
+pub use error::{Problem, Source, UsageError};
+pub use field::{Field, Place, Raw};
+pub use layers::{Configuration, Sources};
+pub use settings::{
+    AccessFormat, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Process, Proxy, Settings,
+    Timeouts, TrustedPeer, Workers,
+};
+pub use surroundings::Surroundings;

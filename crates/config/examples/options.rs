@@ -1,0 +1,14 @@
+//! Tries the command line without a server: `cargo run -p stdserve-config --example options -- --help`.
+
+use stdserve_config::{Command, Surroundings, UsageError, parse};
+
+fn main() {
+    match parse(std::env::args_os().skip(1), &Surroundings::of_process()) {
+        Ok(Command::Print(text)) => print!("{text}"),
+        Ok(Command::Serve(serve)) => println!("{} with {:#?}", serve.app, serve.configuration.settings),
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(UsageError::EXIT_CODE);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Times: how long a client, a request and an end may take.
+
+use std::time::Duration;
+
+use crate::field::Field;
+use crate::option::{Group, Opt, Scope};
+
+const TIMEOUTS: Opt = Opt { group: Group::Timeouts, metavar: "TIME", ..Opt::BASE };
+
+/// Below this a time-out would end honest requests.
+const LEAST: Duration = Duration::from_millis(10);
+
+pub(super) const OPTIONS: &[Opt] =
+    &[HEADER, BODY_PERIOD, KEEP_ALIVE, QUEUE, WRITE, LINGER, GRACEFUL, DRAIN_IDLE];
+
+const HEADER: Opt = Opt {
+    name: "header-timeout",
+    default: Some("30s"),
+    help: "For a request head to arrive; 408 after it",
+    doc: "Counted from the connection's start, or from the first byte of a later request.",
+    field: Field::Time(|s| &mut s.timeouts.header, LEAST),
+    ..TIMEOUTS
+};
+
+const BODY_PERIOD: Opt = Opt {
+    name: "body-period",
+    default: Some("10s"),
+    help: "Over which --body-rate is judged",
+    doc: "A body that brings less than `--body-rate` times this in one such period is answered 408.",
+    field: Field::Time(|s| &mut s.timeouts.body_period, LEAST),
+    ..TIMEOUTS
+};
+
+const KEEP_ALIVE: Opt = Opt {
+    name: "keep-alive",
+    aliases: &["keepalive", "timeout-keep-alive"],
+    default: Some("5s"),
+    help: "For the next request; 0 keeps none",
+    doc: "Behind a proxy it should be longer than the proxy's own, so that the proxy never reuses a connection \
+        that is being closed.",
+    field: Field::Time(|s| &mut s.timeouts.keep_alive, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+const QUEUE: Opt = Opt {
+    name: "queue-timeout",
+    default: Some("30s"),
+    help: "For a free thread; 503 after it",
+    doc: "All threads of the worker are busy meanwhile; see `--threads`.",
+    field: Field::Time(|s| &mut s.timeouts.queue, LEAST),
+    ..TIMEOUTS
+};
+
+const WRITE: Opt = Opt {
+    name: "write-timeout",
+    default: Some("30s"),
+    help: "For a client to take more of its answer",
+    doc: "A client that takes nothing for so long is cut off.",
+    field: Field::Time(|s| &mut s.timeouts.write, LEAST),
+    ..TIMEOUTS
+};
+
+const LINGER: Opt = Opt {
+    name: "linger-timeout",
+    default: Some("2s"),
+    help: "For reading on after a refusal",
+    doc: "What a refused client still sends is read and thrown away for so long; closing at once would make the \
+        kernel drop the answer that is under way.",
+    field: Field::Time(|s| &mut s.timeouts.linger, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+const GRACEFUL: Opt = Opt {
+    name: "graceful-timeout",
+    aliases: &["timeout-graceful-shutdown", "workers-kill-timeout"],
+    scope: Scope::Supervisor,
+    default: Some("30s"),
+    help: "For running requests to end at a stop",
+    doc: "Workers that still run after it are killed.",
+    field: Field::Time(|s| &mut s.timeouts.graceful, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+const DRAIN_IDLE: Opt = Opt {
+    name: "drain-idle-timeout",
+    default: Some("1s"),
+    help: "For idle connections at a stop",
+    doc: "A client may just be sending its next request: it is still served, with `Connection: close`.",
+    field: Field::Time(|s| &mut s.timeouts.drain_idle, Duration::ZERO),
+    ..TIMEOUTS
+};

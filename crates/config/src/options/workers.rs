@@ -1,0 +1,47 @@
+//! Processes and threads.
+
+use crate::field::Field;
+use crate::option::{Group, Opt, Scope};
+
+const WORKERS_GROUP: Opt = Opt { group: Group::Workers, ..Opt::BASE };
+
+pub(super) const OPTIONS: &[Opt] = &[WORKERS, THREADS, PRELOAD];
+
+const WORKERS: Opt = Opt {
+    name: "workers",
+    short: Some('w'),
+    variables: &["WEB_CONCURRENCY"],
+    scope: Scope::Supervisor,
+    embedded: false,
+    metavar: "N",
+    unset: "the CPUs",
+    help: "Worker processes",
+    doc: "`auto`, the default, counts the CPUs that the process may use, with a container's quota taken into account.",
+    field: Field::MaybeCount(|s| &mut s.workers.count, "auto", 1, 4096),
+    ..WORKERS_GROUP
+};
+
+const THREADS: Opt = Opt {
+    name: "threads",
+    aliases: &["blocking-threads"],
+    metavar: "N",
+    default: Some("16"),
+    help: "Requests at once in the application, per worker",
+    doc: "Threads are started when requests block, up to this number; an application that keeps state in the \
+        process must expect them. With 1 the application never runs in two threads at once.",
+    field: Field::Count(|s| &mut s.workers.threads, 1, 10_000),
+    ..WORKERS_GROUP
+};
+
+const PRELOAD: Opt = Opt {
+    name: "preload",
+    aliases: &["preload-app"],
+    scope: Scope::Supervisor,
+    embedded: false,
+    default: Some("false"),
+    help: "Import the application once, before forking",
+    doc: "Saves memory and time to start; connections that the import opens are then shared by all workers, \
+        which most database drivers do not stand.",
+    field: Field::Switch(|s| &mut s.workers.preload),
+    ..WORKERS_GROUP
+};

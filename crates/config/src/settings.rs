@@ -1,0 +1,270 @@
+//! What the options mean: typed values, as the other parts take them.
+//!
+//! Fields are filled through the option table only; `Settings::default()` holds the table's defaults.
+//! The sub-structs' own derived defaults are merely empty, the ground on which the table writes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::app_spec::AppSpec;
+use crate::bind::Bind;
+
+/// Every setting. Units and defaults stand with the options, in [`crate::options`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The application, where one was named.
+    pub app: Option<AppSpec>,
+    /// Whether the callable is a factory; already worked into `app`.
+    pub factory: bool,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Processes and threads.
+    pub workers: Workers,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Times.
+    pub timeouts: Timeouts,
+    /// How HTTP is spoken.
+    pub http: Http,
+    /// What is believed of a proxy in front.
+    pub proxy: Proxy,
+    /// Logs.
+    pub logging: Logging,
+    /// The process's surroundings.
+    pub process: Process,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listen {
+    /// The listeners, at least one.
+    pub bind: Vec<Bind>,
+    /// Connections that the kernel holds until they are accepted (listen(2)).
+    pub backlog: u32,
+    /// The mode of Unix sockets in the file system, such as `0o666`.
+    pub unix_mode: u32,
+    /// `--host`, `--port` and `--uds`, which become a `bind`.
+    pub(crate) short: ShortForms,
+}
+
+/// Other servers' spellings of one address.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct ShortForms {
+    pub(crate) host: String,
+    pub(crate) port: Option<usize>,
+    pub(crate) uds: Option<PathBuf>,
+}
+
+/// Processes and threads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Workers {
+    /// How many worker processes; none: as many as the CPUs that the process may use.
+    pub count: Option<usize>,
+    /// How many requests of one worker may be in the application at once.
+    pub threads: usize,
+    /// Whether the application is imported once, before the workers are forked.
+    pub preload: bool,
+}
+
+/// Sizes (bytes) and counts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Limits {
+    /// The longest request line, in bytes.
+    pub request_line: usize,
+    /// The most header fields in a request.
+    pub request_fields: usize,
+    /// The longest header field (name and value), in bytes.
+    pub request_field_size: usize,
+    /// The largest request head as a whole, in bytes.
+    pub request_head: usize,
+    /// The largest request body, in bytes.
+    pub max_body: u64,
+    /// How much of a request body is kept in memory, in bytes.
+    pub body_buffer: usize,
+    /// How much one worker may buffer in all, in bytes.
+    pub buffer_total: usize,
+    /// How much of one response is kept for a slow client, in bytes.
+    pub response_buffer: usize,
+    /// How many connections one worker holds.
+    pub worker_connections: usize,
+    /// How many requests of one worker may run or wait; none: no limit.
+    pub concurrency: Option<usize>,
+    /// The least rate of a request body, in bytes a second; 0: any.
+    pub body_rate: u64,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Timeouts {
+    /// From a request's first byte, or from accepting, to the end of its head.
+    pub header: Duration,
+    /// The period over which `limits.body_rate` is judged.
+    pub body_period: Duration,
+    /// From an answer to the next request's first byte; zero: no connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write: Duration,
+    /// How long what a refused client still sends is thrown away.
+    pub linger: Duration,
+    /// How long a request waits for a thread before it is answered 503.
+    pub queue: Duration,
+    /// How long requests that run may take to end when the server stops.
+    pub graceful: Duration,
+    /// How long an idle connection is kept when draining.
+    pub drain_idle: Duration,
+}
+
+/// How HTTP is spoken.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Http {
+    /// `SCRIPT_NAME`: empty, or a path that starts with `/` and does not end with it.
+    pub root_path: String,
+    /// Whether a client that has closed its sending half is still served.
+    pub half_close: bool,
+    /// Whether responses carry a `Server` field.
+    pub server_header: bool,
+}
+
+/// What is believed of a proxy in front.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Proxy {
+    /// The peers whose forwarded headers count.
+    pub trusted: Vec<TrustedPeer>,
+}
+
+/// One entry of `--forwarded-allow-ips`; shown as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustedPeer {
+    /// `*`: every peer.
+    Any,
+    /// `unix`: peers on Unix sockets.
+    Unix,
+    /// An address or a network in CIDR form.
+    Network {
+        /// The network's address.
+        address: IpAddr,
+        /// How many leading bits count.
+        prefix: u8,
+    },
+}
+
+impl fmt::Display for TrustedPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Unix => f.write_str("unix"),
+            Self::Network { address, prefix } => match (address, prefix) {
+                (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.fmt(f),
+                _ => write!(f, "{address}/{prefix}"),
+            },
+        }
+    }
+}
+
+impl Proxy {
+    /// The list as one text, separated by commas.
+    pub fn trusted_text(&self) -> String {
+        self.trusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Logging {
+    /// Where the access log goes; off by default. `Standard` is standard output.
+    pub access: LogTarget,
+    /// What a line of the access log looks like.
+    pub access_format: AccessFormat,
+    /// Where errors go. `Standard` is standard error.
+    pub error: LogTarget,
+    /// How much is logged.
+    pub level: LogLevel,
+    /// Whether the terminal's lines are coloured.
+    pub color: ColorChoice,
+}
+
+/// Where a log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// The standard stream of that log, written `-`.
+    Standard,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// gunicorn's atoms; still to be compiled.
+    Text(String),
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for AccessFormat {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+/// How much is logged: this level and those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// All that may help to find an error in the server or its use.
+    Debug,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What may need a look.
+    Warning,
+    /// What failed.
+    Error,
+    /// What ends the server.
+    Critical,
+}
+
+/// Whether lines on a terminal are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColorChoice {
+    /// On a terminal only.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The process's surroundings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Process {
+    /// The folder to change to before the application is imported.
+    pub chdir: Option<PathBuf>,
+    /// Folders that are put before the others on Python's search path.
+    pub pythonpath: Vec<PathBuf>,
+    /// Where temporary files stand; none: the system's folder for them (`TMPDIR`, else `/tmp`).
+    pub temp_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// All empty: only the table's defaults make it fit for use.
+    pub(crate) fn blank() -> Self {
+        Self {
+            app: None,
+            factory: false,
+            listen: Listen::default(),
+            workers: Workers::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            http: Http::default(),
+            proxy: Proxy::default(),
+            logging: Logging::default(),
+            process: Process::default(),
+        }
+    }
+}
