@@ -1,0 +1,32 @@
+//! Socket calls that the standard library lacks: accepting without a second call, sendmsg(2) and sendfile(2).
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{SendAncillaryBuffer, SendFlags, SocketFlags};
+
+/// Accepts a connection, non-blocking and close-on-exec (accept4(2)). The address is `None` on Unix sockets.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (socket, address) =
+        rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let address = address.and_then(|any| SocketAddr::try_from(any).ok());
+    Ok((socket, address))
+}
+
+/// Sends several pieces with one call (sendmsg(2)); no SIGPIPE. Returns how many bytes the socket took.
+pub fn send_pieces(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(rustix::net::sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+}
+
+/// Sends bytes that more will follow at once (send(2) with `MSG_MORE`); no SIGPIPE.
+pub fn send_more(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::MORE)?)
+}
+
+/// Sends up to `length` bytes of `file` from `offset` (sendfile(2)); the file's own position does not move.
+pub fn send_file(socket: BorrowedFd<'_>, file: &File, offset: u64, length: usize) -> io::Result<usize> {
+    let mut offset = offset;
+    Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), length)?)
+}

@@ -1,0 +1,397 @@
+//! Processes: forking while single-threaded, waiting, killing.
+//!
+//! A fork copies one thread and all locks, so whatever lock another thread held stays taken for ever in the child.
+//! The functions here therefore refuse to fork a process that has more than one thread, and they call the hooks of
+//! the host language around the fork, as CPython's `os.fork` does.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::pipe::PipeFlags;
+
+/// The id of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub u32);
+
+impl Pid {
+    /// This process.
+    pub fn this() -> Self {
+        Self(std::process::id())
+    }
+
+    /// The parent of this process, or its subreaper once the parent has ended (getppid(2)).
+    pub fn parent() -> Self {
+        Self(std::os::unix::process::parent_id())
+    }
+
+    fn raw(self) -> libc::pid_t {
+        self.0 as libc::pid_t
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a process ended (waitpid(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It ended by itself, with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Reads a status as waitpid(2) gives it; `None` where the process was only stopped or continued.
+    pub fn from_wait_status(status: i32) -> Option<Self> {
+        if libc::WIFEXITED(status) {
+            Some(Self::Code(libc::WEXITSTATUS(status)))
+        } else if libc::WIFSIGNALED(status) {
+            Some(Self::Signal(libc::WTERMSIG(status)))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with code {code}"),
+            Self::Signal(number) => write!(f, "was ended by {}", crate::signals::name(*number)),
+        }
+    }
+}
+
+/// One thread of this process, as `/proc/self/task` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadInfo {
+    /// The kernel's id of the thread.
+    pub tid: u32,
+    /// Its name (`comm`, at most 15 bytes).
+    pub name: String,
+}
+
+/// The threads of this process, the main thread first.
+pub fn threads() -> io::Result<Vec<ThreadInfo>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc/self/task")? {
+        let entry = entry?;
+        let Ok(tid) = entry.file_name().to_string_lossy().parse() else { continue };
+        // A thread may end between the listing and the reading.
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        found.push(ThreadInfo { tid, name: name.trim_end().to_owned() });
+    }
+    let main = std::process::id();
+    found.sort_by_key(|thread| (thread.tid != main, thread.tid));
+    Ok(found)
+}
+
+/// Why a process could not be forked.
+#[derive(Debug)]
+pub enum ForkError {
+    /// Other threads than the calling one are alive: a fork would copy their locks, but not them.
+    Threads(Vec<ThreadInfo>),
+    /// The kernel refused (fork(2), pipe(2)).
+    System(io::Error),
+}
+
+impl fmt::Display for ForkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads(threads) => {
+                write!(f, "cannot fork: {} threads are alive (", threads.len())?;
+                for (index, thread) in threads.iter().enumerate() {
+                    write!(f, "{}{} {}", if index == 0 { "" } else { ", " }, thread.tid, thread.name)?;
+                }
+                write!(f, "); start threads in the workers, after the fork")
+            }
+            Self::System(error) => write!(f, "cannot fork: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ForkError {}
+
+impl From<io::Error> for ForkError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// What the host language does around a fork. For CPython: `PyOS_BeforeFork`, `PyOS_AfterFork_Parent`,
+/// `PyOS_AfterFork_Child`.
+pub trait ForkHooks {
+    /// In the parent, before the fork.
+    fn before(&mut self);
+    /// In the parent, after it, also when the fork failed.
+    fn after_in_parent(&mut self);
+    /// In the child.
+    fn after_in_child(&mut self);
+}
+
+/// Hooks for a process that hosts no other language.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHooks;
+
+impl ForkHooks for NoHooks {
+    fn before(&mut self) {}
+    fn after_in_parent(&mut self) {}
+    fn after_in_child(&mut self) {}
+}
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The process that called; the child's id.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Refuses where other threads than the calling one are alive.
+pub fn assert_single_threaded() -> Result<(), ForkError> {
+    let threads = threads()?;
+    if threads.len() > 1 { Err(ForkError::Threads(threads)) } else { Ok(()) }
+}
+
+/// Forks a process that has one thread.
+pub fn fork(hooks: &mut dyn ForkHooks) -> Result<Fork, ForkError> {
+    assert_single_threaded()?;
+    hooks.before();
+    // SAFETY: the process has one thread, so that no lock is left taken in the child and it may do whatever the
+    // parent may.
+    let result = unsafe { raw_fork() };
+    match result {
+        Ok(Fork::Child) => hooks.after_in_child(),
+        _ => hooks.after_in_parent(),
+    }
+    Ok(result?)
+}
+
+/// Forks a process that has one thread, so that the child's parent is not this process but its subreaper (or pid 1).
+///
+/// `announce` is called in this process with the child's id, before the child goes on: what it sends to the subreaper
+/// arrives before the child can end. Where it fails the child ends at once. The hooks stand around the whole
+/// sequence; the process in between only forks and ends.
+pub fn fork_reparented(
+    hooks: &mut dyn ForkHooks,
+    announce: impl FnOnce(Pid) -> io::Result<()>,
+) -> Result<Fork, ForkError> {
+    assert_single_threaded()?;
+    let (id_reader, id_writer) = pipe()?;
+    let (gate_reader, gate_writer) = pipe()?;
+    hooks.before();
+    // SAFETY: the process has one thread; see `fork`.
+    match unsafe { raw_fork() } {
+        Err(error) => {
+            hooks.after_in_parent();
+            Err(error.into())
+        }
+        Ok(Fork::Child) => {
+            drop((id_reader, gate_writer));
+            // SAFETY: as above: the copy of a process with one thread has one thread.
+            match unsafe { raw_fork() } {
+                Ok(Fork::Child) => {
+                    drop(id_writer);
+                    let mut go = [0];
+                    // No byte: the parent has ended, or could not announce this process.
+                    if !matches!(File::from(gate_reader).read(&mut go), Ok(1)) {
+                        exit_now(0);
+                    }
+                    hooks.after_in_child();
+                    Ok(Fork::Child)
+                }
+                Ok(Fork::Parent(pid)) => {
+                    let told = File::from(id_writer).write_all(&pid.0.to_ne_bytes());
+                    exit_now(i32::from(told.is_err()))
+                }
+                Err(error) => exit_now(error.raw_os_error().unwrap_or(libc::EAGAIN)),
+            }
+        }
+        Ok(Fork::Parent(between)) => {
+            drop((id_writer, gate_reader));
+            let mut id = [0; 4];
+            let read = File::from(id_reader).read_exact(&mut id);
+            let exit = wait(between);
+            let outcome = match (read, exit) {
+                (Ok(()), _) => {
+                    let pid = Pid(u32::from_ne_bytes(id));
+                    announce(pid).and_then(|()| File::from(gate_writer).write_all(&[1])).map(|()| pid)
+                }
+                (Err(_), Ok(Exit::Code(code))) if code != 0 => Err(io::Error::from_raw_os_error(code)),
+                (Err(error), _) => Err(error),
+            };
+            hooks.after_in_parent();
+            Ok(Fork::Parent(outcome?))
+        }
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// # Safety
+/// In a process with several threads the child may only do what is async-signal-safe (fork(2)).
+unsafe fn raw_fork() -> io::Result<Fork> {
+    // SAFETY: the call itself has no precondition; the caller answers for what the child does.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(Pid(pid as u32))),
+    }
+}
+
+/// Waits for one child to end (waitpid(2)).
+pub fn wait(pid: Pid) -> io::Result<Exit> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` lives through the call.
+        if unsafe { libc::waitpid(pid.raw(), &raw mut status, 0) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        } else if let Some(exit) = Exit::from_wait_status(status) {
+            return Ok(exit);
+        }
+    }
+}
+
+/// All children that have ended, and orphans that came to this process as their subreaper or as pid 1. Does not wait.
+pub fn reap() -> Vec<(Pid, Exit)> {
+    let mut ended = Vec::new();
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` lives through the call.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+            continue;
+        }
+        if pid <= 0 {
+            return ended;
+        }
+        if let Some(exit) = Exit::from_wait_status(status) {
+            ended.push((Pid(pid as u32), exit));
+        }
+    }
+}
+
+/// Sends a signal to a process (kill(2)). Pid 0, which would mean the whole process group, is refused.
+pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
+    if pid.0 == 0 || pid.raw() < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: a plain system call without pointers.
+    if unsafe { libc::kill(pid.raw(), signal) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes this process the parent of descendants whose own parent has ended (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: this option takes no pointer.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Asks the kernel for `signal` when the present parent ends (`PR_SET_PDEATHSIG`, prctl(2)); 0 takes that back. A
+/// parent that has ended before the call is not noticed: compare [`Pid::parent`] afterwards.
+pub fn signal_on_parent_death(signal: i32) -> io::Result<()> {
+    // SAFETY: this option takes no pointer.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether this process is the first of its container, and so the parent of every orphan.
+pub fn is_pid_1() -> bool {
+    std::process::id() == 1
+}
+
+/// Names this process for `ps` and `top` (`PR_SET_NAME`; the kernel keeps 15 bytes).
+pub fn set_name(name: &str) {
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    // SAFETY: the string ends with a NUL and lives through the call. Failing costs a nicer name only.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Ends the process at once: no destructors, no `atexit` functions (_exit(2)).
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no precondition and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes the descriptor out of the numbers that exec(2) hands on, or puts it there.
+pub fn set_inheritable(fd: std::os::fd::BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
+    let flags = if inheritable { rustix::io::FdFlags::empty() } else { rustix::io::FdFlags::CLOEXEC };
+    Ok(rustix::io::fcntl_setfd(fd, flags)?)
+}
+
+/// Takes over a descriptor that was handed to this process by number (`fd://N`, `LISTEN_FDS`). Refuses the three
+/// standard ones and numbers that are not open.
+pub fn adopt_descriptor(number: i32) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "descriptors 0, 1 and 2 are the standard streams",
+        ));
+    }
+    // SAFETY: F_GETFD only looks whether the number is open.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number is open and was named by the user as one that is handed to us, so nothing else in this
+    // process owns it. The copy made here is ours alone; the number itself is left as it was.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fcntl has just made this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked_and_the_threads_are_named() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("left-behind".into())
+            .spawn(move || {
+                ready.send(()).unwrap();
+                held.recv().ok()
+            })
+            .unwrap();
+        is_ready.recv().unwrap();
+        let refused = fork(&mut NoHooks).unwrap_err().to_string();
+        assert!(refused.contains("left-behind"), "{refused}");
+        drop(hold);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn statuses_are_told_apart() {
+        assert_eq!(Exit::from_wait_status(4 << 8), Some(Exit::Code(4)));
+        assert_eq!(Exit::from_wait_status(9), Some(Exit::Signal(9)));
+        assert_eq!(Exit::from_wait_status(9 | 0x80), Some(Exit::Signal(9)));
+        assert_eq!(Exit::from_wait_status(0x7f | (19 << 8)), None);
+        assert_eq!(Exit::Signal(9).to_string(), "was ended by SIGKILL");
+    }
+
+    #[test]
+    fn no_signal_goes_to_a_process_group() {
+        assert!(kill(Pid(0), 0).is_err());
+        assert!(kill(Pid(u32::MAX), 0).is_err());
+    }
+}
