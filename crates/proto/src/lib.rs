@@ -1,2 +1,9 @@
-//! proto
+//! Protocol code without I/O and without a clock: bytes in, events out; parts of a response in, bytes out.
+//!
+//! [`h1`] is HTTP/1.0 and 1.1 as a connection machine, strict where leniency has been used to smuggle requests.
+//! [`percent`] turns the path of a request into bytes. Nothing here can block, panic on what it is given, or
+//! allocate beyond the limits that it is given.
 #![forbid(unsafe_code)]
+
+pub mod h1;
+pub mod percent;

@@ -1,0 +1,61 @@
+//! Percent-decoding of request paths, as WSGI's `PATH_INFO` and CGI want them.
+
+/// Appends `path` to `out` with every `%XX` replaced by the byte it stands for.
+///
+/// An escape that is not one (`%zz`, `%4` at the end) is left as it is, as Python's
+/// `urllib.parse.unquote_to_bytes` does. `+` stays `+`. What is decoded may be any byte, NUL and `/` included.
+pub fn decode_path(path: &[u8], out: &mut Vec<u8>) {
+    out.reserve(path.len());
+    let mut rest = path;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        if let [_, high, low, tail @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            rest = tail;
+        } else {
+            out.push(b'%');
+            rest = &rest[1..];
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Value of a hexadecimal digit of either case.
+pub(crate) fn hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(path: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        decode_path(path, &mut out);
+        out
+    }
+
+    #[test]
+    fn escapes_become_bytes() {
+        assert_eq!(decoded(b"/a%20b%2Fc%c3%A9"), b"/a b/c\xc3\xa9");
+        assert_eq!(decoded(b"/%00%ff"), b"/\x00\xff");
+        assert_eq!(decoded(b"/plain+plus"), b"/plain+plus");
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        for path in [&b"%"[..], b"%4", b"%zz", b"/100%", b"%%", b"%g0", b"%0g"] {
+            assert_eq!(decoded(path), path);
+        }
+        assert_eq!(decoded(b"%%41"), b"%A");
+        assert_eq!(decoded(b"%2541"), b"%41", "decoded once, not twice");
+    }
+}
