@@ -74,7 +74,7 @@ fn a_reparented_child_is_announced_before_it_goes_on() {
         match process::fork_reparented(&mut hooks, announce) {
             Ok(Fork::Child) => {
                 let right = Pid::parent() == supervisor && hooks.0 == ["before", "child"];
-                process::exit_now(if right { 0 } else { 1 });
+                process::exit_now(i32::from(!right));
             }
             Ok(Fork::Parent(_)) => process::exit_now(if hooks.0 == ["before", "parent"] { 20 } else { 2 }),
             Err(_) => process::exit_now(3),
