@@ -14,7 +14,7 @@ import pytest
 from support.gate import Gate
 from support.load import clients, send_all, together
 from support.serving import Serve
-from support.wire import Client, Closed, request
+from support.wire import Client, request
 
 BAD = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n"
 
@@ -86,7 +86,7 @@ def test_no_more_than_threads_requests_are_in_the_application(serve: Serve, gate
         send_all([(client, "/wait?name=in") for client in many])
         for _ in range(4):
             guests = [gate.wait("in") for _ in range(3)]
-            assert server.client().ask("/nowhere", "BAD METHOD").status == 400  # the loop has run meanwhile
+            server.turn()
             assert gate.count("in") == 0
             for guest in guests:
                 guest.release("ok")
@@ -339,6 +339,5 @@ def test_a_gone_client_cannot_have_the_next_ones_request_run_twice(serve: Serve,
     client.close()
     assert server.get("/hello?n=1").status == 200
     guest.release()
+    assert server.get("/hello?n=2").status == 200
     assert gate.count("once") == 0
-    with pytest.raises((Closed, OSError)), client:
-        client.read()

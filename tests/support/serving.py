@@ -55,7 +55,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def options(values: Mapping[str, object]) -> list[str]:
-    """`keep_alive=5` as `--keep-alive=5`; True stands for a bare option, a list for a repeated one."""
+    """`keep_alive=5` as `--keep-alive=5`; True as `--x`, False as `--no-x`, a list as a repeated option."""
     found = []
     for name, value in values.items():
         # gunicorn's own spelling has one underscore.
@@ -65,7 +65,9 @@ def options(values: Mapping[str, object]) -> list[str]:
         for one in value if isinstance(value, list) else [value]:
             if one is True:
                 found.append(option)
-            elif one is not None and one is not False:
+            elif one is False:
+                found.append("--no-" + option[2:])
+            elif one is not None:
                 found.append(f"{option}={one}")
     return found
 
@@ -197,6 +199,12 @@ class Served:
         """One request on a connection of its own."""
         with self.client() as client:
             return client.ask(target, fields=fields)
+
+    def turn(self) -> None:
+        """Have a request refused: the loop has then seen what was sent before. Needs no thread."""
+        with self.client() as client:
+            client.send(b"BROKEN\r\n\r\n")
+            assert client.read().status == 400
 
     # its processes
 
