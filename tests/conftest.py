@@ -53,7 +53,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
         cwd: Path | None = None,
         wrapper: Sequence[str] = (),
         bind: str | None = "127.0.0.1:0",
-        terminal: int | None = None,
+        terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
         **chosen: object,
     ) -> Served:

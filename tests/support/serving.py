@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -138,7 +141,7 @@ class Served:
         cwd: Path | None = None,
         wrapper: Sequence[str] = (),
         bind: str | None = "127.0.0.1:0",
-        terminal: int | None = None,
+        terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
     ) -> None:
         self.argv = [*wrapper, *command()]
@@ -147,26 +150,32 @@ class Served:
         self.argv += [*arguments, *([app] if app else [])]
         self._address: tuple[str, int] | None = None
 
-        def prepare() -> None:
-            import resource
+        reading, writing = os.openpty() if terminal else os.pipe()
 
+        def prepare() -> None:
             for what, value in (limits or {}).items():
                 resource.setrlimit(what, value)
+            if terminal:  # Ctrl-C is for whom the terminal is the controlling one (tty_ioctl(4))
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        reading, writing = os.pipe()
         self.process = subprocess.Popen(
             self.argv,
             env=clean_environment(env),
             cwd=cwd or APPS,
-            stdin=subprocess.DEVNULL if terminal is None else terminal,
-            stdout=writing if terminal is None else terminal,
+            stdin=writing if terminal else subprocess.DEVNULL,
+            stdout=writing,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=prepare if limits else None,
+            preexec_fn=prepare if limits or terminal else None,
         )
         os.close(writing)
         self.pid = self.process.pid
         self.log = Log(reading)
+        self._reading = reading
+
+    def type(self, keys: bytes) -> None:
+        """Type on the terminal that it was started on."""
+        os.write(self._reading, keys)
 
     # where it is
 
@@ -279,7 +288,7 @@ class Serve(Protocol):
         cwd: Path | None = None,
         wrapper: Sequence[str] = (),
         bind: str | None = "127.0.0.1:0",
-        terminal: int | None = None,
+        terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
         **chosen: object,
     ) -> Served: ...
