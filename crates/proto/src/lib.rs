@@ -1,9 +1,12 @@
 //! Protocol code without I/O and without a clock: bytes in, events out; parts of a response in, bytes out.
 //!
 //! [`h1`] is HTTP/1.0 and 1.1 as a connection machine, strict where leniency has been used to smuggle requests.
-//! [`percent`] turns the path of a request into bytes. Nothing here can block, panic on what it is given, or
+//! [`percent`] turns the path of a request into bytes, [`forwarded`] reads what proxies say of the client,
+//! [`access_log`] writes lines. Nothing here can block, panic on what it is given, or
 //! allocate beyond the limits that it is given.
 #![forbid(unsafe_code)]
 
+pub mod access_log;
+pub mod forwarded;
 pub mod h1;
 pub mod percent;

@@ -56,6 +56,8 @@ mod scan;
 mod status;
 mod target;
 
+pub(crate) use host::is_authority;
+
 pub use head::{BodyLength, RequestHead, Version};
 pub use limits::HeadLimits;
 pub use reader::{Event, Phase, RequestReader};
