@@ -49,7 +49,7 @@ const REQUEST_FIELD_SIZE: Opt = Opt {
 
 const REQUEST_HEAD: Opt = Opt {
     name: "limit-request-head",
-    default: Some("256KiB"),
+    default: Some("64KiB"),
     help: "Largest request head; 431 past it",
     doc: "Request line and all header fields together. It bounds the memory that one connection can ask for \
         before its request is known.",
