@@ -57,6 +57,11 @@ impl Channel {
         }
     }
 
+    /// Tells the other end that nothing more will come (shutdown(2)); what it says can still be received.
+    pub fn end_sending(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
+    }
+
     /// Waits for the next message. `None`: the other end is closed.
     pub fn receive(&self) -> io::Result<Option<Message>> {
         self.receive_with(RecvFlags::empty())
@@ -158,6 +163,17 @@ mod tests {
         }
         assert!(seen.is_empty() || seen == [b"last"]);
         assert!(other.send(b"x", None).is_err());
+    }
+
+    #[test]
+    fn ending_one_direction_leaves_the_other() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(b"last", None).unwrap();
+        one.end_sending().unwrap();
+        assert_eq!(other.receive().unwrap().unwrap().bytes, b"last");
+        assert!(other.receive().unwrap().is_none());
+        other.send(b"answer", None).unwrap();
+        assert_eq!(one.receive().unwrap().unwrap().bytes, b"answer");
     }
 
     #[test]

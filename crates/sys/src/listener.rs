@@ -122,7 +122,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// What the user calls it; unless named, its number in the list (`0`, `1`, …).
+    /// What the user calls it; unless named, its address.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -184,7 +184,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens all of `addresses`, each with its name (`None`: its number), or none of them.
+    /// Opens all of `addresses`, each with its name (`None`: its address), or none of them.
     ///
     /// `backlog` is the length of the queue of connections that are not accepted yet (listen(2)); the kernel bounds it
     /// by `net.core.somaxconn`.
@@ -197,7 +197,7 @@ impl Registry {
                 if let (LocalAddress::Unix(path), BindAddress::Unix { .. }) = (&local, address) {
                     registry.remember_file(path);
                 }
-                let name = name.clone().unwrap_or_else(|| registry.listeners.len().to_string());
+                let name = name.clone().unwrap_or_else(|| local.to_string());
                 registry.listeners.push(Listener { name, local, fd });
             }
         }

@@ -1,0 +1,231 @@
+//! What a thread of the crew does: rest, lead, enter the application, and come back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::baton::Member;
+use super::handover::{Rest, Sleep};
+use super::threads::Grower;
+use super::{Clock, Core, Crew, Next, QUIET, Run, TAKEOVER};
+use crate::event_loop::EventLoop;
+
+/// A panic outside the application leaves a loop that nobody runs: the process ends, and its supervisor replaces it.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            abort();
+        }
+    }
+}
+
+impl Crew {
+    /// Makes the first threads: one to lead and one to stand by. Returns when they exist, not when they run.
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        for number in 0..2 {
+            self.grower.make(number, Arc::clone(self))?;
+        }
+        Grower::start(Arc::clone(self))
+    }
+
+    /// The life of one thread.
+    pub(super) fn serve(self: &Arc<Self>) {
+        let _guard = AbortOnPanic;
+        let clock = Clock::of_this_thread();
+        let me = {
+            let mut core = self.lock();
+            core.clocks.push(clock);
+            if !core.pending.is_empty() {
+                // The leader may have waited for one more thread before it goes in.
+                self.waker.wake();
+            }
+            core.handover.join(thread::current())
+        };
+        self.grower.arrived();
+        while let Some(event_loop) = self.rest(me) {
+            self.lead(me, clock, event_loop);
+        }
+    }
+
+    /// Waits for the loop. `None`: the crew ends.
+    fn rest(&self, me: Member) -> Option<Box<EventLoop>> {
+        let mut core = self.lock();
+        loop {
+            if core.stopped {
+                return None;
+            }
+            let now = Instant::now();
+            let due = core.since + TAKEOVER;
+            let quiet = now.saturating_duration_since(core.since) >= QUIET;
+            let wait = match core.handover.rest(me, due <= now, quiet) {
+                Rest::Lead(event_loop) => {
+                    core.takeovers += 1;
+                    return Some(event_loop);
+                }
+                Rest::Sleep(Sleep::UntilDue) => Some(due.saturating_duration_since(now)),
+                Rest::Sleep(Sleep::Watch) => Some(TAKEOVER),
+                Rest::Sleep(Sleep::UntilWoken) => None,
+            };
+            drop(core);
+            match wait {
+                Some(wait) => thread::park_timeout(wait),
+                None => thread::park(),
+            }
+            core = self.lock();
+            core.standby_wakes += 1;
+        }
+    }
+
+    /// Runs the loop, and the application between its turns, until another thread has taken the loop.
+    fn lead(self: &Arc<Self>, me: Member, clock: Clock, mut event_loop: Box<EventLoop>) {
+        {
+            let mut core = self.lock();
+            std::mem::swap(&mut core.handed, event_loop.handed());
+        }
+        event_loop.settle();
+        let mut patience = None;
+        loop {
+            event_loop.turn(patience, self);
+            let mut core = self.lock();
+            core.pending.extend(event_loop.arrived());
+            let now = event_loop.now();
+            self.expire(&mut core, &mut event_loop, now);
+            if event_loop.is_finished(core.handover.baton.inside() == 0 && core.pending.is_empty()) {
+                return self.stop(core, event_loop);
+            }
+            match core.next(self, now) {
+                Next::Enter => {
+                    let Some(back) = self.enter(me, clock, core, event_loop) else { return };
+                    event_loop = back;
+                    event_loop.settle();
+                    patience = None;
+                }
+                Next::Lead(after) => {
+                    patience = self.until_expiry(&core, now).into_iter().chain(after).min();
+                    if !core.handed.is_empty() {
+                        std::mem::swap(&mut core.handed, event_loop.handed());
+                        drop(core);
+                        event_loop.settle();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Requests that have waited too long for a thread are refused by the loop.
+    fn expire(&self, core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
+        let limit = self.settings.timeouts.queue;
+        while core.pending.front().is_some_and(|first| now.saturating_duration_since(first.queued) >= limit) {
+            if let Some(inner) = core.pending.pop_front() {
+                event_loop.refuse_queued(inner);
+            }
+        }
+    }
+
+    /// How long until the first request that waits has waited too long.
+    fn until_expiry(&self, core: &Core, now: Instant) -> Option<Duration> {
+        let first = core.pending.front()?;
+        Some((first.queued + self.settings.timeouts.queue).saturating_duration_since(now))
+    }
+
+    /// Puts the loop down, runs a cohort, and takes the loop up again. `None`: another thread has it.
+    fn enter(
+        self: &Arc<Self>,
+        me: Member,
+        clock: Clock,
+        mut core: std::sync::MutexGuard<'_, Core>,
+        event_loop: Box<EventLoop>,
+    ) -> Option<Box<EventLoop>> {
+        let computed = clock.read();
+        let began = Instant::now();
+        let watcher = core.handover.enter(me, event_loop);
+        core.since = began;
+        core.runner_base = (computed, began);
+        drop(core);
+        if let Some(watcher) = watcher {
+            watcher.unpark();
+        }
+        self.run_service(me, clock, computed);
+        let mut core = self.lock();
+        let late = !core.handover.baton.is_runner(me);
+        if let Some(mut event_loop) = core.handover.leave(me) {
+            if late {
+                core.last_return = Some(Instant::now());
+            }
+            std::mem::swap(&mut core.handed, event_loop.handed());
+            return Some(event_loop);
+        }
+        core.last_return = Some(Instant::now());
+        if !core.pending.is_empty() {
+            drop(core);
+            self.waker.wake();
+        }
+        None
+    }
+
+    /// One cohort. A panic of the service costs the request in which it happened.
+    fn run_service(self: &Arc<Self>, me: Member, clock: Clock, computed: Duration) {
+        let mut run = Run::new(self, me, clock, computed);
+        if catch_unwind(AssertUnwindSafe(|| self.service.run(&mut run))).is_err() {
+            self.log.error("the service panicked; the request is lost, its connection is cut");
+        }
+    }
+
+    /// The loop has ended: so does the crew.
+    fn stop(&self, mut core: std::sync::MutexGuard<'_, Core>, mut event_loop: Box<EventLoop>) {
+        core.stopped = true;
+        let members = core.handover.wakers();
+        let left = (std::mem::take(&mut core.pending), std::mem::take(&mut core.handed));
+        drop(core);
+        // Closes the listeners and what connections are left, outside the lock.
+        event_loop.cut_all();
+        drop(event_loop);
+        drop(left);
+        for member in members {
+            member.unpark();
+        }
+        self.grower.stop();
+        self.stopped.notify_all();
+    }
+
+    /// One turn, and the cohort that it brought, on the calling thread: for a server without a crew, driven from
+    /// another loop. False: the loop has ended.
+    pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> bool {
+        let clock = Clock::of_this_thread();
+        let me = {
+            let mut core = self.lock();
+            while core.handover.baton.members() < 2 {
+                core.handover.join(thread::current());
+                core.clocks.push(clock);
+            }
+            0
+        };
+        let mut core = self.lock();
+        if core.stopped {
+            return false;
+        }
+        let Some(mut event_loop) = core.handover.take(me) else { return false };
+        std::mem::swap(&mut core.handed, event_loop.handed());
+        drop(core);
+        event_loop.settle();
+        event_loop.turn(timeout, self);
+        let mut core = self.lock();
+        core.pending.extend(event_loop.arrived());
+        if event_loop.is_finished(core.pending.is_empty()) {
+            self.stop(core, event_loop);
+            return false;
+        }
+        while !core.pending.is_empty() {
+            let Some(mut back) = self.enter(me, clock, core, event_loop) else { return false };
+            back.settle();
+            event_loop = back;
+            core = self.lock();
+        }
+        core.handover.put_down(me, event_loop);
+        true
+    }
+}

@@ -1,0 +1,333 @@
+//! The crew: the threads of a loop, and the state that they share.
+//!
+//! [`baton`] decides, [`handover`] is where the loop lies between two leaders, [`member`] is what a thread does, [`run`] is what a service sees of a cohort, [`threads`] makes
+//! the threads. All of it stands under one lock, taken for a few instructions at a time; no thread holds it while it
+//! polls, writes, or runs the application.
+
+pub(crate) mod baton;
+mod handover;
+mod member;
+pub(crate) mod predict;
+mod run;
+mod threads;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use stdserve_sys::poller::Waker;
+use stdserve_sys::thread_clock::ThreadClock;
+
+pub use run::Run;
+pub use threads::{StdThreads, ThreadSource};
+
+use crate::event_loop::EventLoop;
+use crate::exchange::Inner;
+use crate::observe::Log;
+use crate::server::Order;
+use crate::service::Service;
+use crate::settings::Settings;
+use baton::{Baton, Entry, Member};
+use handover::Handover;
+use predict::Predictor;
+use threads::Grower;
+
+/// How long a runner may be in one request before the standby takes the loop.
+pub(crate) const TAKEOVER: Duration = Duration::from_millis(1);
+
+/// How long a runner may compute in one request before another thread may queue for the interpreter.
+const COMPUTING: Duration = Duration::from_millis(4);
+
+/// After so long without work the standby sleeps without a time limit.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Where a thread came out of a blocking request so recently, the next is expected soon: nobody is woken beforehand.
+const STEADY: Duration = Duration::from_micros(250);
+
+/// The processor time of one thread of the crew. Where the kernel does not tell it, it stands still, and whoever is
+/// late counts as blocked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Option<ThreadClock>);
+
+impl Clock {
+    fn of_this_thread() -> Self {
+        Self(ThreadClock::of_this_thread().ok())
+    }
+
+    fn read(self) -> Duration {
+        self.0.and_then(ThreadClock::read).unwrap_or_default()
+    }
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The answer is whole, and the connection may be used again.
+    Keep,
+    /// The answer is whole, and the connection ends.
+    Close,
+    /// The connection is cut.
+    Abort,
+}
+
+/// An exchange that ended, on its way to the loop.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) inner: Box<Inner>,
+    pub(crate) end: End,
+}
+
+/// What the loop takes over from the crew.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    /// Complete answers that the leader writes.
+    pub(crate) published: Vec<Done>,
+    /// Exchanges whose answer was written by another thread.
+    pub(crate) ended: Vec<Done>,
+    /// What the spool has written, or failed to.
+    pub(crate) spooled: Vec<crate::spool::Spooled>,
+    /// What was asked of the server.
+    pub(crate) orders: Vec<Order>,
+}
+
+impl Handed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.published.is_empty()
+            && self.ended.is_empty()
+            && self.spooled.is_empty()
+            && self.orders.is_empty()
+    }
+}
+
+/// What stands under the lock.
+pub(crate) struct Core {
+    handover: Handover<Box<EventLoop>, Thread>,
+    pub(crate) pending: VecDeque<Box<Inner>>,
+    pub(crate) handed: Handed,
+    /// When the runner began to wait for the interpreter, or started its request.
+    since: Instant,
+    clocks: Vec<Clock>,
+    /// The runner's clock when its cohort began, and when that was.
+    runner_base: (Duration, Instant),
+    runner_route: u8,
+    last_return: Option<Instant>,
+    predictor: Predictor,
+    stopped: bool,
+    /// Figures for the bench and the scoreboard.
+    pub(crate) takeovers: u64,
+    pub(crate) standby_wakes: u64,
+}
+
+/// The crew of one loop.
+pub(crate) struct Crew {
+    core: Mutex<Core>,
+    stopped: Condvar,
+    waker: Waker,
+    settings: Arc<Settings>,
+    service: Arc<dyn Service>,
+    log: Arc<dyn Log>,
+    grower: Grower,
+}
+
+impl std::fmt::Debug for Crew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crew").finish_non_exhaustive()
+    }
+}
+
+impl Crew {
+    pub(crate) fn new(
+        event_loop: Box<EventLoop>,
+        waker: Waker,
+        settings: Arc<Settings>,
+        service: Arc<dyn Service>,
+        threads: Arc<dyn ThreadSource>,
+        log: Arc<dyn Log>,
+    ) -> Arc<Self> {
+        let now = Instant::now();
+        let limit = settings.threads.clamp(1, usize::from(Member::MAX) - 1) as Member;
+        Arc::new(Self {
+            core: Mutex::new(Core {
+                handover: Handover::new(Baton::new(limit), event_loop),
+                pending: VecDeque::new(),
+                handed: Handed::default(),
+                since: now,
+                clocks: Vec::new(),
+                runner_base: (Duration::ZERO, now),
+                runner_route: 0,
+                last_return: None,
+                predictor: Predictor::new(),
+                stopped: false,
+                takeovers: 0,
+                standby_wakes: 0,
+            }),
+            stopped: Condvar::new(),
+            waker,
+            settings,
+            service,
+            log,
+            grower: Grower::new(threads, usize::from(limit) + 1),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A panic under this lock is a bug of ours, and ends the process: see [`member`].
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks something of the loop.
+    pub(crate) fn order(&self, order: Order) {
+        self.lock().handed.orders.push(order);
+        self.waker.wake();
+    }
+
+    /// A complete answer: for whoever takes the loop next, or, where another thread leads, written here and now.
+    pub(crate) fn publish(&self, done: Done) {
+        let mut core = self.lock();
+        if core.handover.baton.lies_free() {
+            core.handed.published.push(done);
+            return;
+        }
+        drop(core);
+        self.finish(done);
+    }
+
+    /// Writes what is published and waits for a leader.
+    pub(crate) fn write_published(&self) {
+        let mut core = self.lock();
+        if !core.handover.baton.lies_free() || core.handed.published.is_empty() {
+            return;
+        }
+        let published = std::mem::take(&mut core.handed.published);
+        drop(core);
+        for done in published {
+            self.finish(done);
+        }
+    }
+
+    /// Writes a complete answer, or the end of one, from a thread that does not lead.
+    pub(crate) fn finish(&self, mut done: Done) {
+        let sent = match &done.inner.link {
+            Some(link) => link.send_whole(&mut done.inner.out, None),
+            None => Err(crate::stream::Gone),
+        };
+        match sent {
+            Ok(sent) => {
+                if sent.all
+                    && done.end == End::Close
+                    && let Some(link) = &done.inner.link
+                {
+                    link.transport.shutdown(std::net::Shutdown::Write);
+                }
+            }
+            Err(_) => done.end = End::Abort,
+        }
+        self.ended(done);
+    }
+
+    /// Tells the loop that an exchange has ended whose answer is written, or never will be.
+    pub(crate) fn ended(&self, done: Done) {
+        let link = done.inner.link.clone();
+        let urgent = done.end != End::Keep;
+        if done.end == End::Abort
+            && let Some(link) = &link
+        {
+            link.give_up();
+        }
+        self.lock().handed.ended.push(done);
+        // Asked after the push: either the loop finds what was pushed, or it is seen here that it waits.
+        if urgent || link.is_some_and(|link| link.loop_waits()) {
+            self.waker.wake();
+        }
+    }
+
+    /// Hands something to the loop and wakes it.
+    pub(crate) fn spooled(&self, spooled: crate::spool::Spooled) {
+        self.lock().handed.spooled.push(spooled);
+        self.waker.wake();
+    }
+
+    /// Waits until the loop has ended. False: `timeout` has passed before.
+    pub(crate) fn wait_stopped(&self, timeout: Option<Duration>) -> bool {
+        let mut core = self.lock();
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        while !core.stopped {
+            core = match until {
+                None => self.stopped.wait(core).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.stopped.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// How many threads exist, and how many of them are in the application.
+    pub(crate) fn figures(&self) -> (u16, u16) {
+        let core = self.lock();
+        (core.handover.baton.members(), core.handover.baton.inside())
+    }
+}
+
+/// What the leader does next.
+enum Next {
+    Enter,
+    /// Goes on polling; looks again at the latest after so long.
+    Lead(Option<Duration>),
+}
+
+impl Core {
+    /// Whether the leader enters the application.
+    fn next(&mut self, crew: &Crew, now: Instant) -> Next {
+        if self.pending.is_empty() {
+            return Next::Lead(None);
+        }
+        if self.handover.baton.entry() == Entry::RunnerBusy {
+            let late = now.saturating_duration_since(self.since);
+            let after = if late < TAKEOVER {
+                Some(TAKEOVER.saturating_sub(late))
+            } else if late < COMPUTING && !self.runner_is_blocked(now) {
+                Some(COMPUTING.saturating_sub(late))
+            } else {
+                self.handover.baton.steal_run();
+                None
+            };
+            if after.is_some() {
+                return Next::Lead(after);
+            }
+        }
+        match self.handover.baton.entry() {
+            Entry::Yes => Next::Enter,
+            Entry::Grow => {
+                crew.grower.ask();
+                Next::Lead(None)
+            }
+            Entry::Full => Next::Lead(None),
+            Entry::RunnerWaits | Entry::RunnerBusy => Next::Lead(Some(TAKEOVER)),
+        }
+    }
+
+    /// Whether the runner's thread has computed for less than half of the time that its request has taken.
+    fn runner_is_blocked(&mut self, now: Instant) -> bool {
+        let Some(runner) = self.handover.baton.runner() else { return false };
+        let Some(clock) = self.clocks.get(usize::from(runner)) else { return false };
+        let (base, began) = self.runner_base;
+        let computed = clock.read().saturating_sub(base);
+        let before = self.since.saturating_duration_since(began);
+        let in_request = computed.saturating_sub(before);
+        let blocked = predict::was_blocked(now.saturating_duration_since(self.since), in_request);
+        if blocked {
+            self.predictor.learn(self.runner_route, true);
+        }
+        blocked
+    }
+}

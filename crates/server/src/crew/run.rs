@@ -1,0 +1,113 @@
+//! A cohort, as the service sees it: requests to be run back to back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::baton::Member;
+use super::predict::{QUICK, was_blocked};
+use super::{Clock, Crew, Done, End, STEADY};
+use crate::exchange::Exchange;
+
+/// The right to start requests, for one cohort.
+pub struct Run<'a> {
+    crew: &'a Arc<Crew>,
+    me: Member,
+    clock: Clock,
+    /// When the first request was started.
+    began: Option<Instant>,
+    count: usize,
+    current: Option<Current>,
+    /// The thread's clock at the last reading, and when that was.
+    computed: Duration,
+    read_at: Instant,
+}
+
+/// The request that runs.
+struct Current {
+    since: Instant,
+    route: u8,
+    /// It was expected to block.
+    expected: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(crew: &'a Arc<Crew>, me: Member, clock: Clock, computed: Duration) -> Self {
+        Self { crew, me, clock, began: None, count: 0, current: None, computed, read_at: Instant::now() }
+    }
+
+    /// The next request to run. `None`: the cohort is at its end; let go of what was taken for it and return.
+    #[allow(clippy::should_implement_trait)] // no iterator: what comes depends on what was done with the last one
+    pub fn next(&mut self) -> Option<Exchange> {
+        let now = Instant::now();
+        let learned = self.current.take().map(|current| self.judge(&current, now));
+        let limits = &self.crew.settings().cohort;
+        let mut gone = Vec::new();
+        let mut core = self.crew.lock();
+        if let Some((route, blocked, expected)) = learned {
+            // A quick request on a route that is not expected to block teaches nothing new.
+            if blocked || expected {
+                core.predictor.learn(route, blocked);
+            }
+        }
+        let began = *self.began.get_or_insert_with(|| {
+            self.read_at = now;
+            now
+        });
+        let budget = if core.handover.baton.inside() > 1 { limits.shared } else { limits.alone };
+        let spent = self.count >= limits.requests
+            || (self.count > 0 && now.saturating_duration_since(began) >= budget);
+        if spent || !core.handover.baton.start(self.me) {
+            return None;
+        }
+        let inner = loop {
+            let inner = core.pending.pop_front()?;
+            if inner.link.as_ref().is_none_or(|link| link.is_gone()) {
+                gone.push(Done { inner, end: End::Abort });
+            } else {
+                break inner;
+            }
+        };
+        core.since = now;
+        core.runner_base = (self.computed, self.read_at);
+        core.runner_route = inner.route;
+        let expected = core.predictor.expects_block(inner.route);
+        let mut watcher = None;
+        if expected {
+            core.handover.baton.let_run_go(self.me);
+            let steady = core.last_return.is_some_and(|at| now.saturating_duration_since(at) < STEADY)
+                && core.pending.is_empty();
+            if !steady {
+                watcher = core.handover.hand_over();
+            }
+        }
+        core.handed.ended.append(&mut gone);
+        drop(core);
+        if let Some(watcher) = watcher {
+            watcher.unpark();
+        }
+        self.count += 1;
+        self.current = Some(Current { since: now, route: inner.route, expected });
+        Some(Exchange::new(inner, Arc::clone(self.crew)))
+    }
+
+    /// Whether the request that has just ended was blocked.
+    fn judge(&mut self, current: &Current, now: Instant) -> (u8, bool, bool) {
+        let wall = now.saturating_duration_since(current.since);
+        if wall <= QUICK {
+            return (current.route, false, current.expected);
+        }
+        // What was computed since the last reading is at most what this request and quick ones before it took.
+        let read = self.clock.read();
+        let computed = read.saturating_sub(self.computed);
+        let before = current.since.saturating_duration_since(self.read_at);
+        (self.computed, self.read_at) = (read, now);
+        let in_request = computed.saturating_sub(before);
+        (current.route, was_blocked(wall, in_request), current.expected)
+    }
+}
+
+impl std::fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("me", &self.me).field("count", &self.count).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! Accepting: evenly over the workers that share a listener, and never in a spin.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdserve_sys::listener::{Listener, LocalAddress};
+
+use super::{EventLoop, Stage};
+use crate::connection::{Connection, Timer};
+use crate::exchange::{ListenerInfo, Peer};
+use crate::link::Link;
+use crate::transport::Transport;
+
+/// Connections accepted in one turn.
+const AT_ONCE: usize = 8;
+/// Connections accepted when the loop drains: what lay in the queue.
+const AT_THE_END: usize = 65_536;
+/// After declining in favour of another worker, one connection is accepted whatever the others have.
+const RETRY: Duration = Duration::from_millis(2);
+/// Without descriptors or memory nothing is accepted for so long.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// A listener of this loop.
+pub(crate) struct Door {
+    listener: Listener,
+    pub(super) info: Arc<ListenerInfo>,
+    /// Sticky: connections may be waiting.
+    calling: bool,
+}
+
+impl Door {
+    pub(crate) fn new(listener: Listener) -> Self {
+        stdserve_sys::fork_guard::guard(&listener);
+        let info = ListenerInfo {
+            name: listener.name().to_owned(),
+            address: match listener.local() {
+                LocalAddress::Tcp(address) => Some(*address),
+                LocalAddress::Unix(_) => None,
+            },
+            text: listener.local().to_string(),
+        };
+        Self { listener, info: Arc::new(info), calling: true }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.listener.as_fd().as_raw_fd()
+    }
+
+    pub(super) fn calls(&mut self) {
+        self.calling = true;
+    }
+}
+
+impl EventLoop {
+    /// Whether a connection waits that may be accepted now.
+    pub(super) fn has_callers(&self) -> bool {
+        self.accept_again.is_none()
+            && self.connections.len() < self.settings.connections
+            && self.doors.iter().any(|door| door.calling)
+    }
+
+    /// Accepts what may be accepted in this turn.
+    pub(super) fn accept(&mut self) {
+        let mut unconditional = false;
+        if let Some(at) = self.accept_again {
+            if at > self.now {
+                return;
+            }
+            self.accept_again = None;
+            unconditional = true;
+        }
+        if !self.has_callers() {
+            return;
+        }
+        let ahead =
+            self.observer.fewest_elsewhere().is_some_and(|fewest| self.connections.len() > fewest + 1);
+        if ahead && !unconditional {
+            self.accept_again = Some(self.now + RETRY);
+            return;
+        }
+        let quota = if ahead { 1 } else { AT_ONCE };
+        self.accept_up_to(quota);
+        self.observer.connections(self.connections.len());
+    }
+
+    /// Accepts what lies in the queues, then lets the listeners go: others may still hold them.
+    pub(super) fn accept_the_last(&mut self) {
+        for door in &mut self.doors {
+            door.calling = true;
+        }
+        self.accept_up_to(AT_THE_END);
+        for door in &self.doors {
+            // The supervisor and other workers share the descriptor: closing ours ends no poll of theirs, nor of ours.
+            let _ = self.poller.remove(&door.fd());
+        }
+        for door in &mut self.doors {
+            door.calling = false;
+        }
+    }
+
+    fn accept_up_to(&mut self, quota: usize) {
+        for index in 0..self.doors.len() {
+            for _ in 0..quota {
+                if self.connections.len() >= self.settings.connections || !self.doors[index].calling {
+                    break;
+                }
+                match stdserve_sys::net::accept(self.doors[index].listener.as_fd()) {
+                    Ok((socket, address)) => {
+                        let (transport, peer) = match address {
+                            Some(address) => (Transport::tcp(socket), Peer::Ip(address)),
+                            None => (Transport::unix(socket), Peer::Unix),
+                        };
+                        self.welcome(transport, peer, index);
+                    }
+                    Err(error) => self.cannot_accept(index, &error),
+                }
+            }
+        }
+    }
+
+    fn cannot_accept(&mut self, index: usize, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.doors[index].calling = false,
+            // The client left while it waited: the next may be there.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            _ => {
+                if self.stage == Stage::Serving && self.accept_again.is_none() {
+                    self.log.error(&format!(
+                        "cannot accept on {}: {error}; trying again in {} ms",
+                        self.doors[index].info.text,
+                        EXHAUSTED.as_millis()
+                    ));
+                }
+                self.accept_again = Some(self.now + EXHAUSTED);
+                self.doors[index].calling = self.stage == Stage::Serving;
+            }
+        }
+    }
+
+    fn welcome(&mut self, transport: Transport, peer: Peer, listener: usize) {
+        let slot = self.connections.vacant_key();
+        self.generation = (self.generation + 1) & 0x7fff_ffff;
+        let token = (self.generation as usize) << 32 | slot;
+        if let Err(error) = self.poller.add(&transport, token) {
+            self.log.error(&format!("cannot watch a connection: {error}"));
+            return;
+        }
+        stdserve_sys::fork_guard::guard(&transport);
+        let link = Arc::new(Link::new(transport, Arc::clone(&self.budget), self.now));
+        let deadline = self.now + self.settings.timeouts.head;
+        self.connections.insert(Connection::new(link, token, listener, peer, deadline));
+        self.set_timer(slot, Timer::Head, self.settings.timeouts.head);
+        // The request is often there already: read it without waiting for its edge.
+        self.make_ready(slot);
+    }
+
+    /// Whether accepting was stopped because there were too many connections, and may go on.
+    pub(super) fn connection_ended(&mut self) {
+        self.observer.connections(self.connections.len());
+    }
+}

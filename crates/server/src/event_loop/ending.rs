@@ -1,0 +1,347 @@
+//! Ending things: exchanges that are answered, requests that are refused, connections that are over.
+
+use std::borrow::Cow;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use stdserve_proto::h1::{Refusal, ResponseContext, Version, encode_error};
+
+use super::{EventLoop, Stage};
+use crate::connection::{Phase, Timer};
+use crate::crew::{Done, End};
+use crate::exchange::{Inner, with_date};
+use crate::link::Flushed;
+use crate::observe::Record;
+
+/// Reads of one lingering connection in a turn.
+const LINGER_READS: usize = 16;
+
+/// What a client is told that is not served.
+pub(super) struct Refused {
+    status: u16,
+    why: Cow<'static, str>,
+}
+
+impl Refused {
+    pub(super) fn of(refusal: Refusal) -> Self {
+        Self { status: refusal.status(), why: Cow::Borrowed(refusal.reason()) }
+    }
+
+    pub(super) fn body_too_large(limit: u64) -> Self {
+        Self { status: 413, why: Cow::Owned(format!("the body is larger than {limit} bytes")) }
+    }
+
+    pub(super) fn no_room() -> Self {
+        Self { status: 503, why: Cow::Borrowed("there is no room for the body now") }
+    }
+
+    pub(super) fn too_busy(why: &'static str) -> Self {
+        Self { status: 503, why: Cow::Borrowed(why) }
+    }
+
+    fn too_slow(why: &'static str) -> Self {
+        Self { status: 408, why: Cow::Borrowed(why) }
+    }
+}
+
+impl EventLoop {
+    pub(super) fn is_draining(&self) -> bool {
+        self.stage != Stage::Serving
+    }
+
+    /// Takes over what the crew handed in: writes what is published, goes on with what has ended.
+    pub(crate) fn settle(&mut self) {
+        if self.handed.is_empty() {
+            return;
+        }
+        let mut handed = std::mem::take(&mut self.handed);
+        for mut done in handed.published.drain(..) {
+            let sent = match &done.inner.link {
+                Some(link) => link.send_whole(&mut done.inner.out, Some(self.now)),
+                None => continue,
+            };
+            let queued = if let Ok(sent) = sent {
+                !sent.all
+            } else {
+                done.end = End::Abort;
+                false
+            };
+            self.conclude(done, queued);
+        }
+        for done in handed.ended.drain(..) {
+            let queued = done.inner.link.as_ref().is_some_and(|link| link.stalled_since().is_some());
+            self.conclude(done, queued);
+        }
+        for spooled in handed.spooled.drain(..) {
+            self.spooled(spooled);
+        }
+        for order in handed.orders.drain(..) {
+            self.obey(order);
+        }
+        // The lists keep their room for the next time.
+        self.handed = handed;
+        self.bury();
+    }
+
+    /// An exchange has ended; `queued`: the socket has not taken all of its answer.
+    fn conclude(&mut self, done: Done, queued: bool) {
+        let Done { inner, end } = done;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.report(&inner, end == End::Abort);
+        let slot = self.slot(inner.token).filter(|slot| {
+            let connection = &self.connections[*slot];
+            connection.number == inner.number && connection.phase == Phase::Running
+        });
+        self.budget.give_back(inner.reserved);
+        self.recycle(Some(inner));
+        let Some(slot) = slot else { return };
+        if end == End::Abort {
+            self.doom(slot);
+        } else if queued {
+            self.connections[slot].phase = Phase::Flushing(end);
+            // The socket may have got room since it refused, and the edge may have been seen already.
+            self.make_ready(slot);
+        } else {
+            self.answered(slot, end);
+        }
+    }
+
+    fn report(&self, inner: &Inner, aborted: bool) {
+        self.observer.ended(&Record {
+            id: inner.id,
+            peer: inner.peer,
+            origin: &inner.origin,
+            head: &inner.head,
+            status: inner.status,
+            answer: &inner.answer,
+            sent: inner.sent,
+            queued: inner.queued,
+            ended: self.now,
+            aborted,
+        });
+    }
+
+    /// Keeps a box for a later exchange.
+    pub(super) fn recycle(&mut self, inner: Option<Box<Inner>>) {
+        if let Some(mut inner) = inner {
+            inner.clear();
+            if self.spare.len() < super::SPARE {
+                self.spare.push(inner);
+            }
+        }
+    }
+
+    /// The answer has gone out whole: on to the next request, or the end.
+    fn answered(&mut self, slot: usize, end: End) {
+        let connection = &mut self.connections[slot];
+        if end == End::Close {
+            // Closing with bytes unread would send a reset, which can take the answer with it.
+            if connection.readable || !connection.leftover.is_empty() {
+                connection.link.transport.shutdown(Shutdown::Write);
+                self.begin_linger(slot, true);
+            } else {
+                self.doom(slot);
+            }
+            return;
+        }
+        connection.phase = Phase::Reading;
+        connection.reader.next_request();
+        connection.unseen = !connection.leftover.is_empty();
+        if connection.unseen || connection.readable {
+            self.make_ready(slot);
+        }
+        self.set_timer(slot, Timer::KeepAlive, self.settings.timeouts.keep_alive);
+    }
+
+    /// Goes on with what is queued for a connection.
+    pub(super) fn flush(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        match connection.link.flush(self.now) {
+            Ok(Flushed::Empty { .. }) => match connection.phase {
+                Phase::Flushing(end) => self.answered(slot, end),
+                Phase::Lingering { shut: false } => {
+                    connection.link.transport.shutdown(Shutdown::Write);
+                    connection.phase = Phase::Lingering { shut: true };
+                }
+                _ => {}
+            },
+            Ok(Flushed::More) => self.make_ready(slot),
+            Ok(Flushed::Full) => {}
+            Err(_) => self.doom(slot),
+        }
+    }
+
+    /// Answers a request that will not be served, and closes. What is left of it is read and thrown away for a while,
+    /// so that the answer is not lost to a reset; it never becomes a request.
+    pub(super) fn refuse(&mut self, slot: usize, refused: &Refused) {
+        let connection = &mut self.connections[slot];
+        let mut inner = connection.inner.take().unwrap_or_else(|| Box::new(Inner::new(self.now)));
+        inner.peer = connection.peer;
+        inner.status = refused.status;
+        inner.out.clear();
+        let server = self.settings.server_name.as_deref().map(str::as_bytes);
+        let head_only = inner.head.method() == b"HEAD";
+        let context = ResponseContext { version: Version::Http11, head_only, keep_alive: false };
+        with_date(|date| {
+            encode_error(&mut inner.out, context, refused.status, &refused.why, date, server);
+        });
+        let sent = connection.link.send_whole(&mut inner.out, Some(self.now));
+        self.log.debug(&format!("refused with {}: {}", refused.status, refused.why));
+        self.report(&inner, false);
+        self.recycle(Some(inner));
+        match sent {
+            Ok(sent) => {
+                if sent.all {
+                    self.connections[slot].link.transport.shutdown(Shutdown::Write);
+                }
+                self.begin_linger(slot, sent.all);
+            }
+            Err(_) => self.doom(slot),
+        }
+    }
+
+    /// A request that waited too long for a free thread.
+    pub(crate) fn refuse_queued(&mut self, mut inner: Box<Inner>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.budget.give_back(std::mem::take(&mut inner.reserved));
+        let Some(slot) = self.slot(inner.token) else { return };
+        if self.connections[slot].number == inner.number {
+            self.connections[slot].inner = Some(inner);
+            self.refuse(slot, &Refused::too_busy("no thread became free in time"));
+            self.bury();
+        }
+    }
+
+    fn begin_linger(&mut self, slot: usize, shut: bool) {
+        let connection = &mut self.connections[slot];
+        connection.phase = Phase::Lingering { shut };
+        connection.leftover = Vec::new();
+        self.set_timer(slot, Timer::Linger, self.settings.timeouts.linger);
+        self.make_ready(slot);
+    }
+
+    /// Reads and throws away, until the client ends or the time is over.
+    pub(super) fn linger(&mut self, slot: usize) {
+        self.flush(slot);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for turn in 0..=LINGER_READS {
+            let connection = &mut self.connections[slot];
+            if !connection.readable {
+                break;
+            }
+            if turn == LINGER_READS {
+                self.make_ready(slot);
+                break;
+            }
+            match connection.link.transport.read(&mut scratch) {
+                Ok(count) if count > 0 => {
+                    connection.readable = count == scratch.len() || connection.read_closed;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => connection.readable = false,
+                Ok(_) | Err(_) => {
+                    connection.readable = false;
+                    self.doom(slot);
+                }
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// The time-out of a connection has passed.
+    pub(super) fn time_out(&mut self, slot: usize) {
+        let settings = Arc::clone(&self.settings);
+        let connection = &mut self.connections[slot];
+        match connection.timer {
+            Timer::Head => {
+                if connection.is_idle() && connection.number == 0 {
+                    self.doom(slot);
+                } else {
+                    self.refuse(slot, &Refused::too_slow("the request head did not come in time"));
+                }
+            }
+            Timer::KeepAlive => {
+                if connection.is_idle() {
+                    self.doom(slot);
+                }
+            }
+            Timer::Body => {
+                let Some(upload) = &mut connection.upload else { return };
+                let least = settings
+                    .timeouts
+                    .body_rate
+                    .saturating_mul(settings.timeouts.body_period.as_secs().max(1));
+                let enough =
+                    upload.total - upload.judged >= least.max(1) || connection.phase == Phase::Spooling;
+                upload.judged = upload.total;
+                if enough {
+                    self.set_timer(slot, Timer::Body, settings.timeouts.body_period);
+                } else {
+                    self.refuse(slot, &Refused::too_slow("the request body came too slowly"));
+                }
+            }
+            Timer::Write => {
+                if !matches!(connection.phase, Phase::Running | Phase::Flushing(_)) {
+                    return;
+                }
+                let patience = settings.timeouts.write;
+                match connection.link.stalled_since() {
+                    Some(since) if self.now.saturating_duration_since(since) >= patience => {
+                        self.log.debug("a client took nothing of its answer for too long: cut");
+                        connection.link.give_up();
+                        self.doom(slot);
+                    }
+                    _ => self.set_timer(slot, Timer::Write, patience),
+                }
+            }
+            Timer::Linger => self.doom(slot),
+        }
+    }
+
+    /// Closes what is idle: the grace of a drain is over.
+    pub(super) fn close_idle(&mut self) {
+        let idle: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.is_idle())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in idle {
+            self.doom(slot);
+        }
+    }
+
+    /// A connection is over. It is taken away at the end of the turn: until then its slot stays its own.
+    pub(super) fn doom(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if connection.phase == Phase::Running {
+            // A crew thread may still write: it sees that this reaches nobody. The last owner closes.
+            connection.link.give_up();
+        }
+        connection.phase = Phase::Lingering { shut: true };
+        connection.readable = false;
+        self.doomed.push(connection.token);
+    }
+
+    /// The loop ends: whatever is still connected is cut, also where a crew thread holds on to it.
+    pub(crate) fn cut_all(&mut self) {
+        let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.doom(slot);
+        }
+        self.bury();
+    }
+
+    /// Takes away what is over.
+    pub(super) fn bury(&mut self) {
+        while let Some(token) = self.doomed.pop() {
+            let Some(slot) = self.slot(token) else { continue };
+            let mut connection = self.connections.remove(slot);
+            if let Some(upload) = &mut connection.upload {
+                self.budget.give_back(std::mem::take(&mut upload.reserved));
+            }
+            let inner = connection.inner.take();
+            self.recycle(inner);
+            self.connection_ended();
+        }
+    }
+}

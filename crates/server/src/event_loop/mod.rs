@@ -1,0 +1,328 @@
+//! The loop: a poller, its connections and its timers. Run by whoever holds the baton; it never enters the service.
+//!
+//! A turn polls once, accepts, reads what is ready, and keeps the time-outs. Complete requests come out by
+//! [`arrived`](EventLoop::arrived); answers go in by [`settle`](EventLoop::settle).
+//! [`accepting`], [`reading`] and [`ending`] hold the parts.
+
+mod accepting;
+mod ending;
+mod reading;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use stdserve_sys::poller::{Poller, Readiness, Waker};
+use stdserve_sys::timers::Timers;
+
+use crate::connection::{Connection, Phase, TIMERS, Timer};
+use crate::crew::{Crew, Handed};
+use crate::exchange::Inner;
+use crate::observe::{Log, Observer};
+use crate::outbound::Budget;
+use crate::server::{Order, Watch};
+use crate::settings::Settings;
+use crate::spool::Spool;
+pub(crate) use accepting::Door;
+
+/// Room for one read; shared by all connections.
+const SCRATCH: usize = 64 << 10;
+/// Events taken from the kernel in one turn.
+const EVENTS: usize = 512;
+/// Boxes of ended exchanges that are kept for later ones.
+const SPARE: usize = 256;
+/// The loop shows that it lives at least so often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Tokens of what is no connection have this bit.
+const SPECIAL: usize = 1 << 63;
+const WAKER: usize = SPECIAL;
+const DOORS: usize = SPECIAL | 1 << 32;
+const WATCHES: usize = SPECIAL | 2 << 32;
+
+/// Timer lists after those of the connections.
+const DRAIN_IDLE: usize = TIMERS;
+const DRAIN_END: usize = TIMERS + 1;
+
+/// How far the loop is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// No more is accepted; what runs is finished.
+    Draining,
+    /// At once.
+    Stopping,
+}
+
+/// See the module.
+#[allow(clippy::vec_box)] // the boxes move between threads and lists as they are
+pub(crate) struct EventLoop {
+    poller: Poller,
+    doors: Vec<Door>,
+    watches: Vec<Box<dyn Watch>>,
+    connections: Slab<Connection>,
+    /// Distinguishes the connections that had the same slot.
+    generation: u32,
+    ready: VecDeque<usize>,
+    timers: Timers,
+    scratch: Vec<u8>,
+    now: Instant,
+    arrived: Vec<Box<Inner>>,
+    handed: Handed,
+    doomed: Vec<usize>,
+    spare: Vec<Box<Inner>>,
+    next_id: u64,
+    /// Requests that arrived and have not ended.
+    in_flight: usize,
+    stage: Stage,
+    /// When to accept again after declining or running out of descriptors.
+    accept_again: Option<Instant>,
+    budget: Arc<Budget>,
+    spool: Option<Spool>,
+    settings: Arc<Settings>,
+    observer: Arc<dyn Observer>,
+    log: Arc<dyn Log>,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        doors: Vec<Door>,
+        watches: Vec<Box<dyn Watch>>,
+        settings: Arc<Settings>,
+        observer: Arc<dyn Observer>,
+        log: Arc<dyn Log>,
+    ) -> io::Result<(Self, Waker)> {
+        let poller = Poller::new(EVENTS)?;
+        stdserve_sys::fork_guard::guard(&poller);
+        for (index, door) in doors.iter().enumerate() {
+            poller.add_readable(&door.fd(), DOORS | index)?;
+        }
+        for (index, watch) in watches.iter().enumerate() {
+            poller.add_readable(&watch.as_fd().as_raw_fd(), WATCHES | index)?;
+        }
+        let waker = poller.waker(WAKER)?;
+        let event_loop = Self {
+            poller,
+            doors,
+            watches,
+            connections: Slab::new(),
+            generation: 0,
+            ready: VecDeque::new(),
+            timers: Timers::new(TIMERS + 2),
+            scratch: vec![0; SCRATCH],
+            now: Instant::now(),
+            arrived: Vec::new(),
+            handed: Handed::default(),
+            doomed: Vec::new(),
+            spare: Vec::new(),
+            next_id: stdserve_sys::clock::random_seed(),
+            in_flight: 0,
+            stage: Stage::Serving,
+            accept_again: None,
+            budget: Arc::new(Budget::new(settings.buffer_total)),
+            spool: None,
+            settings,
+            observer,
+            log,
+        };
+        Ok((event_loop, waker))
+    }
+
+    /// The descriptors of the poller and the listeners: what a forked child must not keep.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        self.doors.iter().map(Door::fd).chain([self.poller.as_raw_fd()]).collect()
+    }
+
+    /// The time at which the last turn began its work.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The requests that have become complete.
+    pub(crate) fn arrived(&mut self) -> std::vec::Drain<'_, Box<Inner>> {
+        self.arrived.drain(..)
+    }
+
+    /// What the crew hands over, to be filled before [`settle`](Self::settle).
+    pub(crate) fn handed(&mut self) -> &mut Handed {
+        &mut self.handed
+    }
+
+    /// Whether there is work that no edge will announce.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || self.has_callers()
+    }
+
+    /// Whether the loop has come to its end. `idle`: nothing runs or waits in the crew.
+    pub(crate) fn is_finished(&self, idle: bool) -> bool {
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Draining => idle && self.connections.is_empty() && self.handed.is_empty(),
+            Stage::Stopping => true,
+        }
+    }
+
+    /// One pass: waits at most `patience` (`None`: as long as nothing is due), then does what is ready.
+    pub(crate) fn turn(&mut self, patience: Option<Duration>, crew: &Arc<Crew>) {
+        if self.spool.is_none() {
+            self.spool = Some(Spool::new(self.settings.temporary.clone(), Arc::downgrade(crew)));
+        }
+        let wait = if self.has_ready() { Duration::ZERO } else { self.until_due(patience) };
+        if let Err(error) = self.poller.wait(Some(wait)) {
+            self.log.error(&format!("cannot wait for connections: {error}"));
+        }
+        self.now = Instant::now();
+        self.observer.turned();
+        // At most as many events as there were before: those of connections that end meanwhile are stale.
+        let ready: Vec<Readiness> = self.poller.ready().collect();
+        for event in ready {
+            self.notice(event);
+        }
+        self.accept();
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { break };
+            if let Some(slot) = self.slot(token) {
+                self.connections[slot].queued = false;
+                self.serve(slot);
+            }
+        }
+        while let Some((kind, key)) = self.timers.pop(self.now) {
+            self.ring(kind, key);
+        }
+        self.bury();
+    }
+
+    /// How long may be waited.
+    fn until_due(&self, patience: Option<Duration>) -> Duration {
+        let mut wait = patience.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+        let now = Instant::now();
+        if let Some(timer) = self.timers.until_next(now) {
+            wait = wait.min(timer);
+        }
+        if let Some(at) = self.accept_again {
+            wait = wait.min(at.saturating_duration_since(now));
+        }
+        wait
+    }
+
+    /// Remembers what the kernel says of a descriptor.
+    fn notice(&mut self, event: Readiness) {
+        if event.token & SPECIAL != 0 {
+            let index = event.token & 0xffff_ffff;
+            match event.token & !0xffff_ffff {
+                DOORS => self.doors[index].calls(),
+                WATCHES => self.ask_watch(index),
+                _ => {}
+            }
+            return;
+        }
+        let Some(slot) = self.slot(event.token) else { return };
+        let connection = &mut self.connections[slot];
+        connection.readable |= event.readable || event.read_closed;
+        connection.read_closed |= event.read_closed;
+        let gone = event.gone
+            || (event.read_closed && connection.phase == Phase::Running && self.settings.half_close_is_gone);
+        match connection.phase {
+            _ if !gone => self.make_ready(slot),
+            // Its thread sees that nobody waits for the answer; the loop hears when it ends.
+            Phase::Running => connection.link.give_up(),
+            _ => self.doom(slot),
+        }
+    }
+
+    fn ask_watch(&mut self, index: usize) {
+        while let Some(order) = self.watches[index].ready() {
+            self.obey(order);
+        }
+    }
+
+    /// The slot of a token, unless its connection has ended.
+    fn slot(&self, token: usize) -> Option<usize> {
+        let slot = token & 0xffff_ffff;
+        (self.connections.get(slot)?.token == token).then_some(slot)
+    }
+
+    fn make_ready(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if !connection.queued {
+            connection.queued = true;
+            self.ready.push_back(connection.token);
+        }
+    }
+
+    /// Does what a connection is ready for.
+    fn serve(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        match connection.phase {
+            Phase::Reading => self.read(slot),
+            Phase::Spooling => {}
+            Phase::Running => {
+                if connection.readable || connection.read_closed {
+                    connection.link.loop_wants_to_know();
+                }
+                self.flush(slot);
+            }
+            Phase::Flushing(_) => self.flush(slot),
+            Phase::Lingering { .. } => self.linger(slot),
+        }
+    }
+
+    fn set_timer(&mut self, slot: usize, timer: Timer, after: Duration) {
+        let deadline = self.now + after;
+        let connection = &mut self.connections[slot];
+        if connection.set_timer(timer, deadline) {
+            self.timers.arm(timer as usize, deadline, connection.token);
+        }
+    }
+
+    /// A timer has rung: of a connection, if it is still under that time-out and the deadline has not moved.
+    fn ring(&mut self, kind: usize, key: usize) {
+        match kind {
+            DRAIN_IDLE => return self.close_idle(),
+            DRAIN_END => {
+                self.log.error("the time to finish is over: what still runs is cut");
+                self.stage = Stage::Stopping;
+                return;
+            }
+            _ => {}
+        }
+        let Some(slot) = self.slot(key) else { return };
+        let connection = &mut self.connections[slot];
+        connection.rang(kind);
+        if connection.timer as usize != kind {
+            return;
+        }
+        if connection.deadline > self.now {
+            let (timer, deadline) = (connection.timer, connection.deadline);
+            connection.set_timer(timer, deadline);
+            self.timers.arm(kind, deadline, key);
+            return;
+        }
+        self.time_out(slot);
+    }
+
+    /// Does what is asked of the server.
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Drain { within } => {
+                if self.stage != Stage::Serving {
+                    return;
+                }
+                self.stage = Stage::Draining;
+                self.accept_the_last();
+                self.timers.arm(DRAIN_IDLE, self.now + self.settings.timeouts.drain_idle, 0);
+                self.timers.arm(DRAIN_END, self.now + within, 0);
+            }
+            Order::Stop => self.stage = Stage::Stopping,
+        }
+    }
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! Reading requests: from the socket's bytes to an exchange that is complete.
+
+use std::io;
+use std::sync::Arc;
+
+use stdserve_proto::forwarded;
+use stdserve_proto::h1::{BodyLength, Event};
+
+use super::EventLoop;
+use super::ending::Refused;
+use crate::body::Body;
+use crate::connection::{Phase, Timer, Upload};
+use crate::crew::predict;
+use crate::exchange::{Inner, Peer};
+use crate::spool::{Job, Spooled};
+
+/// Reads of one connection in a turn, so that one that sends fast does not hold up the others.
+const READS: usize = 4;
+
+impl EventLoop {
+    /// Reads and understands until a request is complete, or nothing more is there.
+    pub(super) fn read(&mut self, slot: usize) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut reads = READS;
+        while self.connections[slot].phase == Phase::Reading {
+            let connection = &mut self.connections[slot];
+            if connection.unseen {
+                connection.unseen = false;
+                let leftover = std::mem::take(&mut connection.leftover);
+                self.feed_and_keep(slot, leftover);
+                continue;
+            }
+            if !connection.readable {
+                break;
+            }
+            if reads == 0 {
+                self.make_ready(slot);
+                break;
+            }
+            reads -= 1;
+            match connection.link.transport.read(&mut scratch) {
+                Ok(0) => {
+                    self.end_of_stream(slot);
+                    break;
+                }
+                Ok(count) => {
+                    // A short read means that there is no more (epoll(7)); an end of stream is still to be read.
+                    connection.readable = count == scratch.len() || connection.read_closed;
+                    if connection.leftover.is_empty() {
+                        let used = self.feed(slot, &scratch[..count]);
+                        if used < count {
+                            self.connections[slot].leftover = scratch[used..count].to_vec();
+                        }
+                    } else {
+                        let mut data = std::mem::take(&mut connection.leftover);
+                        data.extend_from_slice(&scratch[..count]);
+                        self.feed_and_keep(slot, data);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.readable = false,
+                Err(_) => self.doom(slot),
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn feed_and_keep(&mut self, slot: usize, mut data: Vec<u8>) {
+        let used = self.feed(slot, &data);
+        if used < data.len() {
+            data.drain(..used);
+            self.connections[slot].leftover = data;
+        }
+    }
+
+    /// Hands bytes to the protocol, to the end of one request at most. Returns how many were understood.
+    fn feed(&mut self, slot: usize, data: &[u8]) -> usize {
+        let mut at = 0;
+        if self.connections[slot].inner.is_none() {
+            let mut inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
+            inner.queued = self.now;
+            self.connections[slot].inner = Some(inner);
+        }
+        while self.connections[slot].phase == Phase::Reading {
+            let connection = &mut self.connections[slot];
+            let Some(inner) = &mut connection.inner else { break };
+            match connection.reader.read(&data[at..], &self.settings.head, &mut inner.head) {
+                Ok((used, Event::Incomplete)) => {
+                    at += used;
+                    if connection.upload.is_none() && connection.timer != Timer::Head {
+                        self.set_timer(slot, Timer::Head, self.settings.timeouts.head);
+                    }
+                    if at == data.len() && self.connections[slot].reader.is_idle() {
+                        // Only empty lines so far: nothing of a request.
+                        let inner = self.connections[slot].inner.take();
+                        self.recycle(inner);
+                    }
+                    break;
+                }
+                Ok((used, Event::Head)) => {
+                    at += used;
+                    self.head_complete(slot, at < data.len());
+                }
+                Ok((used, Event::Body { start, len })) => {
+                    let piece = at + start;
+                    at += used;
+                    self.body_piece(slot, &data[piece..piece + len]);
+                }
+                Ok((used, Event::End)) => {
+                    at += used;
+                    self.request_complete(slot);
+                }
+                Err(refusal) => {
+                    self.refuse(slot, &Refused::of(refusal));
+                    at = data.len();
+                }
+            }
+        }
+        at
+    }
+
+    /// The head is complete: what it asks for is decided before any of the body is read. `more`: bytes follow.
+    fn head_complete(&mut self, slot: usize, more: bool) {
+        let connection = &mut self.connections[slot];
+        let Some(inner) = &mut connection.inner else { return };
+        let peer = match connection.peer {
+            Peer::Ip(address) => Some(address.ip()),
+            Peer::Unix => None,
+        };
+        inner.origin = forwarded::apply(inner.head.fields(), peer, &self.settings.trust);
+        if inner.origin.strip {
+            inner.head.remove_fields(forwarded::is_forwarding_field);
+        }
+        let length = inner.head.body_length();
+        if let BodyLength::Length(length) = length
+            && length > self.settings.max_body
+        {
+            return self.refuse(slot, &Refused::body_too_large(self.settings.max_body));
+        }
+        if length == BodyLength::None {
+            return;
+        }
+        let expects = inner.head.expects_continue() && !more;
+        connection.upload = Some(Box::default());
+        if expects
+            && connection.link.send_pieces([stdserve_proto::h1::CONTINUE, b"", b""], usize::MAX).is_err()
+        {
+            return self.doom(slot);
+        }
+        self.set_timer(slot, Timer::Body, self.settings.timeouts.body_period);
+    }
+
+    fn body_piece(&mut self, slot: usize, piece: &[u8]) {
+        let connection = &mut self.connections[slot];
+        let Some(upload) = &mut connection.upload else { return };
+        upload.total += piece.len() as u64;
+        if upload.total > self.settings.max_body {
+            return self.refuse(slot, &Refused::body_too_large(self.settings.max_body));
+        }
+        let fits = self.budget.take(piece.len());
+        if fits {
+            upload.reserved += piece.len();
+            if upload.memory.is_empty()
+                && let Some(BodyLength::Length(length)) =
+                    connection.inner.as_ref().map(|i| i.head.body_length())
+            {
+                upload.memory.reserve(length.min(self.settings.body_buffer as u64) as usize);
+            }
+        }
+        upload.memory.extend_from_slice(piece);
+        if !fits || upload.memory.len() > self.settings.body_buffer {
+            self.spool(slot);
+        }
+    }
+
+    /// Hands what is in memory of a body to the spool.
+    fn spool(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let Some(upload) = &mut connection.upload else { return };
+        let job = Job {
+            token: connection.token,
+            file: upload.file.take(),
+            offset: upload.spooled,
+            data: std::mem::take(&mut upload.memory),
+        };
+        upload.spooled += job.data.len() as u64;
+        connection.phase = Phase::Spooling;
+        if let Some(Err(error)) = self.spool.as_mut().map(|spool| spool.hand(job)) {
+            self.cannot_spool(slot, &error);
+        }
+    }
+
+    /// The spool has written a piece, or failed to.
+    pub(super) fn spooled(&mut self, spooled: Spooled) {
+        let Some(slot) = self.slot(spooled.token) else { return };
+        let connection = &mut self.connections[slot];
+        if connection.phase != Phase::Spooling {
+            return;
+        }
+        let Some(upload) = &mut connection.upload else { return };
+        self.budget.give_back(upload.reserved);
+        upload.reserved = 0;
+        match spooled.file {
+            Ok(file) => {
+                upload.file = Some(file);
+                connection.phase = Phase::Reading;
+                if upload.complete {
+                    self.request_complete(slot);
+                } else {
+                    // Even where nothing is left over: the body may be at its end.
+                    connection.unseen = true;
+                    self.make_ready(slot);
+                }
+            }
+            Err(error) => self.cannot_spool(slot, &error),
+        }
+    }
+
+    fn cannot_spool(&mut self, slot: usize, error: &io::Error) {
+        self.log.error(&format!(
+            "cannot keep a request body in {}: {error}; answered 503",
+            self.settings.temporary.display()
+        ));
+        self.refuse(slot, &Refused::no_room());
+    }
+
+    /// The request is complete, its body too: it goes to the crew.
+    fn request_complete(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let mut body = Body::Empty;
+        let mut reserved = 0;
+        if let Some(upload) = &mut connection.upload {
+            upload.complete = true;
+            if upload.spooled > 0 && !upload.memory.is_empty() {
+                return self.spool(slot);
+            }
+        }
+        if let Some(mut upload) = connection.upload.take() {
+            reserved = std::mem::take(&mut upload.reserved);
+            body = match upload.file.take() {
+                Some(file) => Body::File { file, len: upload.total },
+                None if upload.memory.is_empty() => Body::Empty,
+                None => Body::Memory(std::mem::take(&mut upload.memory)),
+            };
+        }
+        if self.settings.concurrency.is_some_and(|limit| self.in_flight >= limit) {
+            self.budget.give_back(reserved);
+            return self.refuse(slot, &Refused::too_busy("more requests than --limit-concurrency allows"));
+        }
+        let Some(mut inner) = connection.inner.take() else { return };
+        connection.number = connection.number.wrapping_add(1);
+        connection.phase = Phase::Running;
+        connection.link.begin();
+        inner.body = body;
+        inner.reserved = reserved;
+        inner.link = Some(Arc::clone(&connection.link));
+        inner.token = connection.token;
+        inner.number = connection.number;
+        self.next_id = self.next_id.wrapping_add(1);
+        inner.id = self.next_id;
+        inner.peer = connection.peer;
+        inner.listener = self.doors.get(connection.listener).map(|door| Arc::clone(&door.info));
+        inner.queued = self.now;
+        inner.keep_alive =
+            inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
+        inner.route = predict::route(inner.head.method(), inner.head.path());
+        self.in_flight += 1;
+        self.arrived.push(inner);
+        self.set_timer(slot, Timer::Write, self.settings.timeouts.write);
+    }
+
+    /// The client has shut its sending half, and no request is complete.
+    fn end_of_stream(&mut self, slot: usize) {
+        self.doom(slot);
+    }
+}
+
+impl Drop for Upload {
+    /// Every byte taken from the budget is given back before an upload ends: see [`EventLoop::bury`].
+    fn drop(&mut self) {
+        debug_assert_eq!(self.reserved, 0);
+    }
+}

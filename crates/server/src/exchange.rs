@@ -1,0 +1,283 @@
+//! One request and the right to answer it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use stdserve_proto::forwarded::Origin;
+use stdserve_proto::h1::{BodySize, HeadError, RequestHead, ResponseContext, ResponseEncoder};
+
+use crate::body::Body;
+use crate::crew::{Crew, Done, End};
+use crate::link::Link;
+use crate::stream::Stream;
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client.
+    Ip(SocketAddr),
+    /// A process of this machine, over a Unix socket.
+    Unix,
+}
+
+/// The listener on which a connection came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// Its name, empty where none was given.
+    pub name: String,
+    /// The address that it is bound to; `None` for a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// The address in words: `127.0.0.1:8000`, `unix:/run/app.sock`.
+    pub text: String,
+}
+
+/// All there is of one exchange. Kept in one box, which the loop uses again for a later one.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) head: RequestHead,
+    pub(crate) body: Body,
+    /// Bytes of the common budget that the body holds.
+    pub(crate) reserved: usize,
+    /// The answer, or what of it has not been handed on.
+    pub(crate) out: Vec<u8>,
+    encoder: Option<ResponseEncoder>,
+    pub(crate) link: Option<Arc<Link>>,
+    /// Slot and generation of the connection, and which of its exchanges this is.
+    pub(crate) token: usize,
+    pub(crate) number: u32,
+    pub(crate) id: u64,
+    pub(crate) peer: Peer,
+    pub(crate) origin: Origin,
+    pub(crate) listener: Option<Arc<ListenerInfo>>,
+    pub(crate) queued: Instant,
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the connection may be used again: what the client wants and the server allows.
+    pub(crate) keep_alive: bool,
+    pub(crate) route: u8,
+    pub(crate) status: u16,
+    /// The answer's head, where a record of it is wanted.
+    pub(crate) answer: Vec<u8>,
+    /// Bytes of the answer's body.
+    pub(crate) sent: u64,
+}
+
+impl Inner {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            head: RequestHead::default(),
+            body: Body::Empty,
+            reserved: 0,
+            out: Vec::new(),
+            encoder: None,
+            link: None,
+            token: 0,
+            number: 0,
+            id: 0,
+            peer: Peer::Unix,
+            origin: Origin::default(),
+            listener: None,
+            queued: now,
+            deadline: None,
+            keep_alive: false,
+            route: 0,
+            status: 0,
+            answer: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Forgets the exchange and keeps its buffers, unless they have grown large.
+    pub(crate) fn clear(&mut self) {
+        const KEPT: usize = 64 << 10;
+        self.head.clear();
+        self.body = Body::Empty;
+        self.out.clear();
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
+        self.encoder = None;
+        self.link = None;
+        self.listener = None;
+        self.origin = Origin::default();
+        self.deadline = None;
+        self.status = 0;
+        self.answer.clear();
+        self.sent = 0;
+    }
+}
+
+/// One request, complete, and the right to answer it. Dropped unanswered, it cuts the connection.
+pub struct Exchange {
+    /// Taken out when the exchange ends.
+    inner: Option<Box<Inner>>,
+    crew: Arc<Crew>,
+}
+
+/// What an exchange without its box would mean: nothing reachable, since every end consumes the exchange.
+const ENDED: &str = "an exchange is whole until it is ended";
+
+impl Exchange {
+    pub(crate) fn new(inner: Box<Inner>, crew: Arc<Crew>) -> Self {
+        Self { inner: Some(inner), crew }
+    }
+
+    #[allow(clippy::expect_used)] // every method that takes the box consumes the exchange
+    fn inner(&self) -> &Inner {
+        self.inner.as_ref().expect(ENDED)
+    }
+
+    #[allow(clippy::expect_used)] // as above
+    fn inner_mut(&mut self) -> &mut Inner {
+        self.inner.as_mut().expect(ENDED)
+    }
+
+    /// The request's head.
+    pub fn head(&self) -> &RequestHead {
+        &self.inner().head
+    }
+
+    /// The request's body, once; empty afterwards.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::replace(&mut self.inner_mut().body, Body::Empty)
+    }
+
+    /// A number of this request, unlike that of any other of this process.
+    pub fn id(&self) -> u64 {
+        self.inner().id
+    }
+
+    /// Who is connected. What trusted proxies say of the client stands in [`origin`](Self::origin).
+    pub fn peer(&self) -> &Peer {
+        &self.inner().peer
+    }
+
+    /// What forwarded headers of a trusted peer say.
+    pub fn origin(&self) -> &Origin {
+        &self.inner().origin
+    }
+
+    /// The listener that the connection came in on.
+    pub fn listener(&self) -> &ListenerInfo {
+        static NONE: ListenerInfo = ListenerInfo { name: String::new(), address: None, text: String::new() };
+        self.inner().listener.as_deref().unwrap_or(&NONE)
+    }
+
+    /// When the request was complete and began to wait for a thread.
+    pub fn queued_at(&self) -> Instant {
+        self.inner().queued
+    }
+
+    /// When it has to be answered, if ever.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner().deadline
+    }
+
+    /// Whether the client has gone, so that an answer would reach nobody.
+    pub fn is_gone(&self) -> bool {
+        self.inner().link.as_ref().is_none_or(|link| link.is_gone())
+    }
+
+    /// Begins the head of the answer: status and reason, checked and put into the connection's protocol. A head that
+    /// was begun before and has not been sent is thrown away.
+    pub fn begin(&mut self, status: u16, reason: &[u8]) -> Result<(), HeadError> {
+        let inner = self.inner_mut();
+        inner.out.clear();
+        inner.encoder = None;
+        let context = ResponseContext {
+            version: inner.head.version(),
+            head_only: inner.head.method() == b"HEAD",
+            keep_alive: inner.keep_alive,
+        };
+        inner.status = status;
+        inner.encoder = Some(ResponseEncoder::begin(&mut inner.out, context, status, reason)?);
+        Ok(())
+    }
+
+    /// Adds a field to the head. After an error the head is unusable: begin again.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+        let inner = self.inner_mut();
+        match &mut inner.encoder {
+            Some(encoder) => encoder.field(&mut inner.out, name, value),
+            None => Err(HeadError::NotBegun),
+        }
+    }
+
+    /// The Content-Length that was set by [`field`](Self::field).
+    pub fn content_length(&self) -> Option<u64> {
+        self.inner().encoder.as_ref().and_then(ResponseEncoder::content_length)
+    }
+
+    /// Sends the whole answer: the head that was begun, and `body`. It ends the exchange. Where the head declares
+    /// another Content-Length than `body` has, no more than declared goes out and the connection is closed.
+    pub fn complete(mut self, body: &[u8]) {
+        let Some(mut inner) = self.inner.take() else { return };
+        let declared = inner.encoder.as_ref().and_then(ResponseEncoder::content_length);
+        let Some(framing) = finish_head(&mut inner, BodySize::Known(body.len() as u64), &self.crew) else {
+            self.crew.ended(Done { inner, end: End::Abort });
+            return;
+        };
+        let mut keep = framing.keep_alive;
+        if framing.body.is_some() {
+            let sent = declared.map_or(body.len(), |declared| declared.min(body.len() as u64) as usize);
+            keep &= declared.is_none_or(|declared| declared == body.len() as u64);
+            inner.out.extend_from_slice(&body[..sent]);
+            inner.sent = sent as u64;
+        }
+        let end = if keep { End::Keep } else { End::Close };
+        self.crew.publish(Done { inner, end });
+    }
+
+    /// Goes on in pieces, of which `size` bytes will come in all, where that is known. What earlier requests of the
+    /// cohort have answered is written first, since this one may take long.
+    pub fn start(mut self, size: Option<u64>) -> Stream {
+        let mut inner = self.inner.take().unwrap_or_else(|| Box::new(Inner::new(Instant::now())));
+        self.crew.write_published();
+        let size = size.map_or(BodySize::Unknown, BodySize::Known);
+        let framing = finish_head(&mut inner, size, &self.crew).unwrap_or_default();
+        Stream::new(inner, Arc::clone(&self.crew), framing)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            self.crew.ended(Done { inner, end: End::Abort });
+        }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Completes the head; `None` where none was begun.
+fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<stdserve_proto::h1::Framing> {
+    let encoder = inner.encoder.take()?;
+    let settings = crew.settings();
+    let server = settings.server_name.as_deref().map(str::as_bytes);
+    let framing = with_date(|date| encoder.finish(&mut inner.out, size, date, server));
+    if settings.record_answer {
+        inner.answer.clone_from(&inner.out);
+    }
+    Some(framing)
+}
+
+/// Calls `use_date` with the time as RFC 9110 §5.6.7 writes it, put into words once a second and thread.
+pub(crate) fn with_date<R>(use_date: impl FnOnce(&[u8]) -> R) -> R {
+    thread_local! {
+        static DATE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    let second = stdserve_sys::clock::unix_seconds();
+    DATE.with_borrow_mut(|(of, text)| {
+        if *of != second {
+            *of = second;
+            *text = httpdate::fmt_http_date(SystemTime::now());
+        }
+        use_date(text.as_bytes())
+    })
+}

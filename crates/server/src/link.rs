@@ -1,0 +1,322 @@
+//! What the loop and the crew share of one connection: the socket's sending side, under one lock.
+//!
+//! The loop reads; whoever has the answer writes: the leader for a cohort, a crew thread that comes late for its own,
+//! a streaming thread for its pieces. None of them blocks in a send: what the socket refuses is queued here, and the
+//! loop goes on with it when the socket has room. The descriptor is closed when the last of them lets go, never
+//! under another's feet.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::outbound::{Budget, Outbound};
+use crate::stream::Gone;
+use crate::transport::Transport;
+
+/// Bytes of an answer that go in one system call: head or chunk size, data, and what ends the chunk.
+pub(crate) type Pieces<'a> = [&'a [u8]; 3];
+
+/// The shared half of a connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) transport: Transport,
+    gone: AtomicBool,
+    /// The loop wants to be woken when the answer is finished: there is more to read.
+    loop_waits: AtomicBool,
+    sending: Mutex<Sending>,
+    room: Condvar,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sending {
+    queue: Outbound,
+    /// The answer of the request that runs is complete, sent or queued.
+    finished: bool,
+    /// When the socket last took something, or had nothing to take.
+    progress: Instant,
+}
+
+/// How an answer came out when it was handed to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Nothing is queued.
+    pub(crate) all: bool,
+}
+
+/// What became of the queue when the loop went on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// The queue is empty; `finished` says whether the answer is complete.
+    Empty { finished: bool },
+    /// The socket is full: an edge will come.
+    Full,
+    /// A stretch of a file has gone and the socket has room: no edge will come.
+    More,
+}
+
+impl Link {
+    pub(crate) fn new(transport: Transport, budget: Arc<Budget>, now: Instant) -> Self {
+        Self {
+            transport,
+            gone: AtomicBool::new(false),
+            loop_waits: AtomicBool::new(false),
+            sending: Mutex::new(Sending { queue: Outbound::new(budget), finished: true, progress: now }),
+            room: Condvar::new(),
+        }
+    }
+
+    /// A panic while the lock is held leaves at worst a half-sent answer, which `gone` covers.
+    fn lock(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client has gone, or the connection was given up.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Gives the connection up: what is queued is dropped, who waits for room is told, the peer sees the end.
+    pub(crate) fn give_up(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.lock().queue.clear();
+        self.room.notify_all();
+        self.transport.shutdown(Shutdown::Both);
+    }
+
+    /// A request of this connection goes to the crew.
+    pub(crate) fn begin(&self) {
+        self.loop_waits.store(false, Ordering::SeqCst);
+        self.lock().finished = false;
+    }
+
+    /// The loop has something to do on this connection as soon as the answer is finished. Said before it looks for
+    /// ended exchanges and polls; whoever ends one asks [`loop_waits`](Self::loop_waits) after telling it.
+    pub(crate) fn loop_wants_to_know(&self) {
+        self.loop_waits.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn loop_waits(&self) -> bool {
+        self.loop_waits.load(Ordering::SeqCst)
+    }
+
+    /// Sends a complete answer, or queues what the socket does not take. `bytes` is left empty where it was queued.
+    pub(crate) fn send_whole(&self, bytes: &mut Vec<u8>, now: Option<Instant>) -> Result<Sent, Gone> {
+        let mut sending = self.lock();
+        let mut taken = 0;
+        if sending.queue.is_empty() {
+            taken = self.try_send(|transport| transport.write(bytes))?;
+        }
+        let all = taken == bytes.len();
+        if !all {
+            if sending.queue.is_empty() {
+                sending.progress = now.unwrap_or_else(Instant::now);
+            }
+            sending.queue.push_rest(std::mem::take(bytes), taken);
+        }
+        sending.finished = true;
+        let all = sending.queue.is_empty();
+        Ok(Sent { all })
+    }
+
+    /// Sends `pieces`, or queues them as far as `bound` bytes allow. Returns how many bytes are taken over.
+    pub(crate) fn send_pieces(&self, pieces: Pieces<'_>, bound: usize) -> Result<usize, Gone> {
+        let mut sending = self.lock();
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut taken = 0;
+        if sending.queue.is_empty() {
+            taken = self.try_send(|transport| {
+                if pieces[1].is_empty() && pieces[2].is_empty() {
+                    transport.write(pieces[0])
+                } else {
+                    transport.write_pieces(&pieces.map(IoSlice::new))
+                }
+            })?;
+            sending.progress = Instant::now();
+        }
+        if taken < total {
+            let room = sending.queue.room(bound);
+            let rest = copy_behind(&pieces, taken, room);
+            taken += rest.len();
+            sending.queue.push_rest(rest, 0);
+        }
+        Ok(taken)
+    }
+
+    /// Sends `head`, then a stretch of a file, behind what is queued.
+    pub(crate) fn send_file(
+        &self,
+        head: Vec<u8>,
+        file: File,
+        mut offset: u64,
+        mut left: u64,
+    ) -> Result<(), Gone> {
+        let mut sending = self.lock();
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        let mut taken = 0;
+        if sending.queue.is_empty() {
+            taken = self.try_send(|transport| transport.write_more(&head))?;
+        }
+        sending.queue.push_rest(head, taken);
+        while sending.queue.is_empty() && left > 0 {
+            let stretch = left.min(1 << 20) as usize;
+            match self.transport.write_file(&file, offset, stretch) {
+                // The file became shorter than it was.
+                Ok(0) => return Err(self.failed()),
+                Ok(count) => {
+                    offset += count as u64;
+                    left -= count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sending.progress = Instant::now();
+                    sending.queue.push_file(file, offset, left);
+                    return Ok(());
+                }
+                Err(_) => return Err(self.failed()),
+            }
+        }
+        sending.queue.push_file(file, offset, left);
+        Ok(())
+    }
+
+    /// Waits until less than half of `bound` is queued. At most `patience` without the client taking anything.
+    pub(crate) fn wait_for_room(&self, bound: usize, patience: Duration) -> Result<(), Gone> {
+        let mut sending = self.lock();
+        loop {
+            if self.is_gone() {
+                return Err(Gone);
+            }
+            if sending.queue.is_empty() || sending.queue.in_memory() <= bound / 2 {
+                return Ok(());
+            }
+            let waited = sending.progress.elapsed();
+            if waited >= patience {
+                drop(sending);
+                self.give_up();
+                return Err(Gone);
+            }
+            let answer = self.room.wait_timeout(sending, patience.saturating_sub(waited));
+            sending = answer.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Goes on with the queue: the loop's part, when the socket has room again.
+    pub(crate) fn flush(&self, now: Instant) -> Result<Flushed, Gone> {
+        let mut sending = self.lock();
+        if sending.queue.is_empty() {
+            return Ok(Flushed::Empty { finished: sending.finished });
+        }
+        match sending.queue.flush(&self.transport) {
+            Ok(0) => Ok(Flushed::Full),
+            Ok(_) => {
+                sending.progress = now;
+                self.room.notify_all();
+                if sending.queue.is_empty() {
+                    return Ok(Flushed::Empty { finished: sending.finished });
+                }
+                Ok(Flushed::More)
+            }
+            Err(_) => Err(self.failed()),
+        }
+    }
+
+    /// Since when the client takes nothing of what is queued; `None` when nothing is queued.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        let sending = self.lock();
+        if sending.queue.is_empty() { None } else { Some(sending.progress) }
+    }
+
+    fn try_send(&self, send: impl FnOnce(&Transport) -> io::Result<usize>) -> Result<usize, Gone> {
+        // A child that the application forked has no business with its parent's clients.
+        if self.is_gone() || stdserve_sys::fork_guard::is_forked_child() {
+            return Err(Gone);
+        }
+        match send(&self.transport) {
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(_) => Err(self.failed()),
+        }
+    }
+
+    fn failed(&self) -> Gone {
+        self.gone.store(true, Ordering::Relaxed);
+        self.room.notify_all();
+        Gone
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        stdserve_sys::fork_guard::release(&self.transport);
+    }
+}
+
+/// Copies at most `room` bytes of what stands behind the first `skip` bytes of `pieces`.
+fn copy_behind(pieces: &Pieces<'_>, mut skip: usize, room: usize) -> Vec<u8> {
+    let mut rest = Vec::new();
+    for piece in pieces {
+        let from = skip.min(piece.len());
+        skip -= from;
+        let count = (piece.len() - from).min(room - rest.len());
+        rest.extend_from_slice(&piece[from..from + count]);
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Link::new(Transport::Unix(ours), Arc::new(Budget::new(1 << 30)), Instant::now()), theirs)
+    }
+
+    #[test]
+    fn what_the_socket_refuses_is_queued_and_goes_later_in_order() {
+        let (link, mut theirs) = pair();
+        let data: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let sent = link.send_whole(&mut data.clone(), None).unwrap();
+        assert!(!sent.all);
+        let expected = data.clone();
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; expected.len()];
+            theirs.read_exact(&mut got).unwrap();
+            assert!(got == expected);
+        });
+        while link.flush(Instant::now()).unwrap() != (Flushed::Empty { finished: true }) {
+            std::thread::yield_now();
+        }
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn pieces_are_taken_no_further_than_the_bound() {
+        let (link, _theirs) = pair();
+        let data = vec![7; 4_000_000];
+        let taken = link.send_pieces([b"head", &data, b"tail"], 1000).unwrap();
+        assert!(taken < data.len());
+        assert_eq!(link.send_pieces([b"", &data, b""], 1000), Ok(0));
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_room_is_told_when_the_connection_is_given_up() {
+        let (link, _theirs) = pair();
+        let link = Arc::new(link);
+        link.send_pieces([b"", &vec![0; 4_000_000], b""], 1_000_000).unwrap();
+        let other = Arc::clone(&link);
+        let waiter = std::thread::spawn(move || other.wait_for_room(1_000_000, Duration::from_secs(60)));
+        link.give_up();
+        assert_eq!(waiter.join().unwrap(), Err(Gone));
+    }
+}

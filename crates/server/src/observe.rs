@@ -1,0 +1,77 @@
+//! Who is told what the engine does: log lines, and a record of each exchange.
+
+use std::time::Instant;
+
+use stdserve_proto::forwarded::Origin;
+use stdserve_proto::h1::RequestHead;
+
+use crate::exchange::Peer;
+
+/// Takes the engine's own messages. Called by threads that run the loop: it must not wait.
+pub trait Log: Send + Sync + 'static {
+    /// Something went wrong that an operator should see.
+    fn error(&self, message: &str);
+    /// A client was refused, or cut off: of interest when one looks for it.
+    fn debug(&self, message: &str);
+}
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SilentLog;
+
+impl Log for SilentLog {
+    fn error(&self, _message: &str) {}
+    fn debug(&self, _message: &str) {}
+}
+
+/// What is known of an exchange at its end.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The request's number.
+    pub id: u64,
+    /// Who was connected.
+    pub peer: Peer,
+    /// What trusted proxies said.
+    pub origin: &'a Origin,
+    /// The head, whole unless the request was refused.
+    pub head: &'a RequestHead,
+    /// The status that was answered; 0: none.
+    pub status: u16,
+    /// The answer's head, if `record_answer` is set.
+    pub answer: &'a [u8],
+    /// Bytes of the answer's body.
+    pub sent: u64,
+    /// When the request was complete.
+    pub queued: Instant,
+    /// When the answer was complete.
+    pub ended: Instant,
+    /// The connection was cut before the answer was whole.
+    pub aborted: bool,
+}
+
+/// Watches a server, and tells it of its siblings. Called by whoever runs the loop: it must not wait.
+pub trait Observer: Send + Sync + 'static {
+    /// An exchange has ended; refused ones too.
+    fn ended(&self, record: &Record<'_>) {
+        let _ = record;
+    }
+
+    /// So many connections are open now. Called when it changes.
+    fn connections(&self, open: usize) {
+        let _ = open;
+    }
+
+    /// A turn was made: the loop lives. Called at least once a second.
+    fn turned(&self) {}
+
+    /// The fewest connections that another live server on the same listeners has; `None`: there is no other.
+    fn fewest_elsewhere(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NoObserver;
+
+impl Observer for NoObserver {}

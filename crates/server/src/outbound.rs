@@ -1,0 +1,160 @@
+//! What a connection's socket has not taken yet: pieces in memory and stretches of files, in order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::transport::Transport;
+
+/// At most so much of a file is sent before other connections have their turn.
+const FILE_STRETCH: u64 = 1 << 20;
+
+/// What a connection may queue even where the common budget is used up.
+const LEAST_ROOM: usize = 64 << 10;
+
+/// Counts the bytes that all buffers of a server hold, so that they stay under one bound.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    /// Takes `bytes` out of the budget, or says that they are not there.
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit {
+            return true;
+        }
+        self.give_back(bytes);
+        false
+    }
+
+    /// Takes `bytes` even past the limit: for what is already there and cannot be refused any more.
+    pub(crate) fn take_anyway(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What is left of the budget.
+    pub(crate) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+enum Piece {
+    Bytes { data: Vec<u8>, sent: usize },
+    File { file: File, offset: u64, left: u64 },
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pieces: VecDeque<Piece>,
+    in_memory: usize,
+    budget: Arc<Budget>,
+}
+
+impl Outbound {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { pieces: VecDeque::new(), in_memory: 0, budget }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes that wait in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    /// How many more bytes may be queued: up to `bound` of this connection and what all of them share. An empty queue
+    /// always has some room, so that no answer stands still for the others' sake.
+    pub(crate) fn room(&self, bound: usize) -> usize {
+        let own = bound.saturating_sub(self.in_memory);
+        let floor = if self.is_empty() { LEAST_ROOM } else { 0 };
+        own.min(self.budget.left().max(floor))
+    }
+
+    /// Queues what of `data` stands behind `sent`, without copying it.
+    pub(crate) fn push_rest(&mut self, data: Vec<u8>, sent: usize) {
+        if sent < data.len() {
+            self.in_memory += data.len() - sent;
+            self.budget.take_anyway(data.len() - sent);
+            self.pieces.push_back(Piece::Bytes { data, sent });
+        }
+    }
+
+    pub(crate) fn push_file(&mut self, file: File, offset: u64, left: u64) {
+        if left > 0 {
+            self.pieces.push_back(Piece::File { file, offset, left });
+        }
+    }
+
+    /// Sends until the queue is empty, the socket is full, or a stretch of a file has gone. Returns the bytes sent.
+    ///
+    /// `WouldBlock` is no error here: what stays queued says it.
+    pub(crate) fn flush(&mut self, transport: &Transport) -> io::Result<u64> {
+        let mut total = 0;
+        let mut stretch = FILE_STRETCH;
+        while let Some(piece) = self.pieces.front_mut() {
+            let step = match piece {
+                Piece::Bytes { data, sent } => transport.write(&data[*sent..]),
+                Piece::File { file, offset, left } => {
+                    transport.write_file(file, *offset, (*left).min(stretch) as usize)
+                }
+            };
+            let count = match step {
+                // A file that became shorter than it was: the answer cannot be completed.
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                Err(error) => return Err(error),
+            };
+            total += count as u64;
+            let done = match piece {
+                Piece::Bytes { data, sent } => {
+                    *sent += count;
+                    self.in_memory -= count;
+                    self.budget.give_back(count);
+                    *sent == data.len()
+                }
+                Piece::File { offset, left, .. } => {
+                    *offset += count as u64;
+                    *left -= count as u64;
+                    stretch = stretch.saturating_sub(count as u64);
+                    *left == 0
+                }
+            };
+            if done {
+                self.pieces.pop_front();
+            }
+            if stretch == 0 {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.pieces.clear();
+        self.budget.give_back(self.in_memory);
+        self.in_memory = 0;
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.budget.give_back(self.in_memory);
+    }
+}

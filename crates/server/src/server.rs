@@ -1,0 +1,164 @@
+//! A server: listeners, a loop, its crew, and the ways to stop it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdserve_sys::listener::Listener;
+
+use crate::crew::{Crew, ThreadSource};
+use crate::event_loop::{Door, EventLoop};
+use crate::observe::{Log, NoObserver, Observer, SilentLog};
+use crate::service::Service;
+use crate::settings::Settings;
+
+/// What may be asked of a server while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Accepts no more, finishes what runs and what waits, and ends; what is not done `within` this is cut.
+    Drain {
+        /// The time to finish.
+        within: Duration,
+    },
+    /// Ends at once.
+    Stop,
+}
+
+/// A descriptor that the loop watches and that gives it orders: the way to a supervisor.
+pub trait Watch: AsFd + Send {
+    /// Called when the descriptor is readable, until it answers `None`. Must not block.
+    fn ready(&mut self) -> Option<Order>;
+}
+
+/// A server of one service on its listeners, run by one loop and its crew.
+pub struct Server {
+    crew: Arc<Crew>,
+    descriptors: Vec<RawFd>,
+}
+
+/// Makes a [`Server`] out of its parts.
+pub struct Builder {
+    settings: Settings,
+    listeners: Vec<Listener>,
+    watches: Vec<Box<dyn Watch>>,
+    observer: Arc<dyn Observer>,
+    log: Arc<dyn Log>,
+}
+
+impl Builder {
+    /// Serves on `listeners` too.
+    #[must_use]
+    pub fn listeners(mut self, listeners: impl IntoIterator<Item = Listener>) -> Self {
+        self.listeners.extend(listeners);
+        self
+    }
+
+    /// Obeys `watch`.
+    #[must_use]
+    pub fn watch(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watches.push(watch);
+        self
+    }
+
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Sends its messages to `log`.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// The server, ready to be [started](Server::start) or [turned](Server::turn).
+    pub fn build(self, service: Arc<dyn Service>, threads: Arc<dyn ThreadSource>) -> io::Result<Server> {
+        let settings = Arc::new(self.settings);
+        let doors = self.listeners.into_iter().map(Door::new).collect();
+        let (event_loop, waker) =
+            EventLoop::new(doors, self.watches, Arc::clone(&settings), self.observer, Arc::clone(&self.log))?;
+        let descriptors = event_loop.descriptors();
+        let crew = Crew::new(Box::new(event_loop), waker, settings, service, threads, self.log);
+        Ok(Server { crew, descriptors })
+    }
+}
+
+impl Server {
+    /// Begins to put a server together.
+    pub fn builder(settings: Settings) -> Builder {
+        Builder {
+            settings,
+            listeners: Vec::new(),
+            watches: Vec::new(),
+            observer: Arc::new(NoObserver),
+            log: Arc::new(SilentLog),
+        }
+    }
+
+    /// Starts the crew, and with it the service.
+    pub fn start(&self) -> io::Result<()> {
+        self.crew.start()
+    }
+
+    /// One turn on the calling thread, for a server that was not started: waits at most `timeout` for something to
+    /// do, reads, runs what is complete, writes. False: the server has ended.
+    pub fn turn(&self, timeout: Option<Duration>) -> bool {
+        self.crew.turn(timeout)
+    }
+
+    /// A way to give it orders from anywhere.
+    pub fn control(&self) -> Control {
+        Control { crew: Arc::clone(&self.crew) }
+    }
+
+    /// Waits until the server has ended. False: `timeout` has passed before.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.crew.wait_stopped(timeout)
+    }
+
+    /// The descriptors of the poller and the listeners, which a forked child should close.
+    pub fn descriptors(&self) -> &[RawFd] {
+        &self.descriptors
+    }
+
+    /// How many threads the crew has, and how many of them are in the service.
+    pub fn threads(&self) -> (usize, usize) {
+        let (members, inside) = self.crew.figures();
+        (usize::from(members), usize::from(inside))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("descriptors", &self.descriptors).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Gives a server orders.
+#[derive(Debug, Clone)]
+pub struct Control {
+    crew: Arc<Crew>,
+}
+
+impl Control {
+    /// Hands `order` to the loop, and returns at once.
+    pub fn order(&self, order: Order) {
+        self.crew.order(order);
+    }
+
+    /// Waits until the server has ended. False: `timeout` has passed before.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.crew.wait_stopped(timeout)
+    }
+}

@@ -1,0 +1,88 @@
+//! The bytes of a connection, as the kernel gives and takes them.
+//!
+//! Everything above sees only [`Transport`]: TLS will be a further kind here, and nothing else changes.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// A connected, non-blocking stream socket.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Transport {
+    pub(crate) fn tcp(fd: OwnedFd) -> Self {
+        Self::Tcp(fd.into())
+    }
+
+    pub(crate) fn unix(fd: OwnedFd) -> Self {
+        Self::Unix(fd.into())
+    }
+
+    pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        retry(|| match self {
+            Self::Tcp(socket) => (&*socket).read(into),
+            Self::Unix(socket) => (&*socket).read(into),
+        })
+    }
+
+    pub(crate) fn write(&self, from: &[u8]) -> io::Result<usize> {
+        retry(|| match self {
+            Self::Tcp(socket) => (&*socket).write(from),
+            Self::Unix(socket) => (&*socket).write(from),
+        })
+    }
+
+    /// Writes what a file will follow: the kernel holds it back until then, so that they share packets.
+    pub(crate) fn write_more(&self, from: &[u8]) -> io::Result<usize> {
+        retry(|| stdserve_sys::net::send_more(self.as_fd(), from))
+    }
+
+    /// Writes several pieces with one system call (sendmsg(2)), as far as the socket takes them.
+    pub(crate) fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        retry(|| stdserve_sys::net::send_pieces(self.as_fd(), pieces))
+    }
+
+    /// Writes from a file (sendfile(2)), from `offset`, at most `length` bytes.
+    pub(crate) fn write_file(&self, file: &File, offset: u64, length: usize) -> io::Result<usize> {
+        retry(|| stdserve_sys::net::send_file(self.as_fd(), file, offset, length))
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        // Fails only where the peer has ended the connection already.
+        let _ = match self {
+            Self::Tcp(socket) => socket.shutdown(how),
+            Self::Unix(socket) => socket.shutdown(how),
+        };
+    }
+}
+
+/// A signal that interrupts a call is no reason to give up on a client.
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}

@@ -1,0 +1,265 @@
+//! The rules of the engine, over real sockets: each test is named after what it excludes.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+mod support;
+
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use stdserve_server::{Body, Exchange, Order, Settings};
+use support::{Answer, Running, ok};
+
+/// `/hold` tells that it runs, then waits to be let go; anything else is answered at once.
+fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
+    let (entered, enters) = channel();
+    let (release, released) = channel::<()>();
+    let (entered, released) = (Mutex::new(entered), Mutex::new(released));
+    let answer = move |exchange: Exchange| {
+        if exchange.head().path() == b"/hold" {
+            entered.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+        ok(exchange, b"hello");
+    };
+    (answer, enters, release)
+}
+
+#[test]
+fn lost_takeover_hello_beside_a_blocked_request_is_answered() {
+    for threads in [2, 8, 64] {
+        let (answer, enters, release) = gate();
+        let running = Running::new(Settings { threads, ..Settings::default() }, Answer(answer));
+        let (mut slow, mut fast) = (running.connect(), running.connect());
+        for _ in 0..20 {
+            slow.get("/hold");
+            enters.recv().unwrap();
+            for _ in 0..10 {
+                fast.get("/");
+                assert_eq!(fast.answer(), (200, b"hello".to_vec()));
+            }
+            release.send(()).unwrap();
+            assert_eq!(slow.answer().0, 200);
+        }
+    }
+}
+
+#[test]
+fn lost_edge_a_request_that_arrives_while_its_connection_is_busy_is_answered() {
+    let (answer, enters, release) = gate();
+    let running = Running::new(Settings { threads: 2, ..Settings::default() }, Answer(answer));
+    let (mut client, mut other) = (running.connect(), running.connect());
+    for _ in 0..50 {
+        client.get("/hold");
+        enters.recv().unwrap();
+        client.get("/");
+        // Another thread leads now, and has seen the edge.
+        other.get("/");
+        other.answer();
+        release.send(()).unwrap();
+        assert_eq!(client.answer().0, 200);
+        assert_eq!(client.answer().0, 200);
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let running = Running::new(
+        Settings::default(),
+        Answer(|exchange: Exchange| {
+            let path = exchange.head().path().to_vec();
+            ok(exchange, &path);
+        }),
+    );
+    let mut client = running.connect();
+    let requests: Vec<String> = (0..300).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+    client.send(requests.concat());
+    for n in 0..300 {
+        assert_eq!(client.answer(), (200, format!("/{n}").into_bytes()));
+    }
+}
+
+#[test]
+fn all_threads_blocked_the_rest_waits_and_is_refused_in_time() {
+    let (answer, enters, release) = gate();
+    let mut settings = Settings { threads: 1, ..Settings::default() };
+    settings.timeouts.queue = Duration::from_millis(50);
+    let running = Running::new(settings, Answer(answer));
+    let (mut slow, mut other) = (running.connect(), running.connect());
+    slow.get("/hold");
+    enters.recv().unwrap();
+    other.get("/");
+    assert_eq!(other.answer().0, 503);
+    release.send(()).unwrap();
+    assert_eq!(slow.answer().0, 200);
+}
+
+#[test]
+fn a_computing_request_does_not_stop_the_others() {
+    let running = Running::new(
+        Settings { threads: 4, ..Settings::default() },
+        Answer(|exchange: Exchange| {
+            if exchange.head().path() == b"/spin" {
+                let clock = stdserve_sys::thread_clock::ThreadClock::of_this_thread().unwrap();
+                let until = clock.read().unwrap() + Duration::from_millis(100);
+                while clock.read().unwrap() < until {}
+            }
+            ok(exchange, b"");
+        }),
+    );
+    let (mut slow, mut fast) = (running.connect(), running.connect());
+    slow.get("/spin");
+    for _ in 0..100 {
+        fast.get("/");
+        assert_eq!(fast.answer().0, 200);
+    }
+    assert_eq!(slow.answer().0, 200);
+}
+
+#[test]
+fn a_panic_of_the_service_costs_one_request() {
+    let running = Running::new(
+        Settings::default(),
+        Answer(|exchange: Exchange| {
+            assert!(exchange.head().path() != b"/panic");
+            ok(exchange, b"fine");
+        }),
+    );
+    for _ in 0..10 {
+        let mut client = running.connect();
+        client.get("/panic");
+        assert_eq!(client.rest(), b"");
+        let mut client = running.connect();
+        client.get("/");
+        assert_eq!(client.answer(), (200, b"fine".to_vec()));
+    }
+}
+
+#[test]
+fn a_half_closed_client_is_served_and_a_gone_one_is_not_run() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (gated, enters, release) = gate();
+    let counter = Arc::clone(&ran);
+    let running = Running::new(
+        Settings { threads: 1, ..Settings::default() },
+        Answer(move |exchange: Exchange| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            gated(exchange);
+        }),
+    );
+    let mut half = running.connect();
+    half.get("/");
+    half.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(half.answer().0, 200);
+    let mut slow = running.connect();
+    slow.get("/hold");
+    enters.recv().unwrap();
+    let mut gone = running.connect();
+    gone.get("/");
+    socket2::SockRef::from(&gone.socket).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(gone);
+    // A refused request on another connection shows that the loop has been round since.
+    let mut witness = running.connect();
+    witness.send("nonsense\r\n\r\n");
+    assert_eq!(witness.answer().0, 400);
+    release.send(()).unwrap();
+    slow.answer();
+    let mut last = running.connect();
+    last.get("/");
+    last.answer();
+    assert_eq!(ran.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_body_too_large_for_memory_is_whole_in_a_file() {
+    let running = Running::new(
+        Settings { body_buffer: 10_000, ..Settings::default() },
+        Answer(|mut exchange: Exchange| {
+            let Body::File { file, len } = exchange.take_body() else { panic!("not in a file") };
+            let mut bytes = vec![0; len as usize];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).unwrap();
+            let sum: u64 = bytes.iter().map(|byte| u64::from(*byte)).sum();
+            ok(exchange, format!("{len} {sum}").as_bytes());
+        }),
+    );
+    let mut client = running.connect();
+    let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 253) as u8).collect();
+    let sum: u64 = body.iter().map(|byte| u64::from(*byte)).sum();
+    for _ in 0..3 {
+        client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()));
+        client.send(&body);
+        assert_eq!(client.answer(), (200, format!("{} {sum}", body.len()).into_bytes()));
+    }
+}
+
+#[test]
+fn a_stream_waits_for_a_slow_client_and_keeps_the_order() {
+    let running = Running::new(
+        Settings { response_buffer: 100_000, ..Settings::default() },
+        Answer(|mut exchange: Exchange| {
+            exchange.begin(200, b"OK").unwrap();
+            let mut stream = exchange.start(None);
+            for n in 0..200_u8 {
+                let block = vec![n; 30_000];
+                let mut rest = &block[..];
+                while !rest.is_empty() {
+                    let taken = stream.send(rest).unwrap();
+                    rest = &rest[taken..];
+                    if !rest.is_empty() {
+                        stream.wait().unwrap();
+                    }
+                }
+            }
+            stream.end();
+        }),
+    );
+    let mut client = running.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let all = client.rest();
+    let at = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let expected: Vec<u8> = (0..200_u8).flat_map(|n| vec![n; 30_000]).collect();
+    assert!(all[at..] == expected[..]);
+}
+
+#[test]
+fn a_drain_finishes_what_runs_and_then_ends() {
+    let (answer, enters, release) = gate();
+    let running = Running::new(Settings::default(), Answer(answer));
+    let mut client = running.connect();
+    client.get("/hold");
+    enters.recv().unwrap();
+    running.server.control().order(Order::Drain { within: Duration::from_secs(30) });
+    release.send(()).unwrap();
+    assert_eq!(client.answer().0, 200);
+    assert!(running.server.wait(Some(Duration::from_secs(20))));
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_cut() {
+    let (answer, enters, _release) = gate();
+    let running = Running::new(Settings::default(), Answer(answer));
+    let mut client = running.connect();
+    client.get("/hold");
+    enters.recv().unwrap();
+    running.server.control().order(Order::Drain { within: Duration::from_millis(50) });
+    assert!(running.server.wait(Some(Duration::from_secs(20))));
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn a_server_can_be_turned_from_another_loop() {
+    let running =
+        Running::unstarted(Settings::default(), Answer(|exchange: Exchange| ok(exchange, b"turned")));
+    let mut client = running.connect();
+    let asker = thread::spawn(move || {
+        client.get("/");
+        client.answer()
+    });
+    while !asker.is_finished() {
+        assert!(running.server.turn(Some(Duration::from_millis(5))));
+    }
+    assert_eq!(asker.join().unwrap(), (200, b"turned".to_vec()));
+}

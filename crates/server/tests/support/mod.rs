@@ -1,0 +1,124 @@
+//! A server of plain Rust on a port of its own, and a client that speaks bytes.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+#![allow(dead_code)] // each test file uses its part
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdserve_server::{Exchange, Log, Order, Run, Server, Service, Settings, StdThreads};
+use stdserve_sys::listener::{BindAddress, LocalAddress, Registry};
+
+/// A service made of a closure that answers one exchange.
+pub(crate) struct Answer<F>(pub(crate) F);
+
+impl<F: Fn(Exchange) + Send + Sync + 'static> Service for Answer<F> {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(exchange) = run.next() {
+            (self.0)(exchange);
+        }
+    }
+}
+
+/// Answers 200 with `body`.
+pub(crate) fn ok(mut exchange: Exchange, body: &[u8]) {
+    exchange.begin(200, b"OK").unwrap();
+    exchange.complete(body);
+}
+
+struct PrintLog;
+
+impl Log for PrintLog {
+    fn error(&self, message: &str) {
+        eprintln!("error: {message}");
+    }
+
+    fn debug(&self, message: &str) {
+        eprintln!("debug: {message}");
+    }
+}
+
+/// A running server. It is stopped when it goes out of scope.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+}
+
+impl Running {
+    pub(crate) fn new(settings: Settings, service: impl Service) -> Self {
+        let running = Self::unstarted(settings, service);
+        running.server.start().unwrap();
+        running
+    }
+
+    pub(crate) fn unstarted(settings: Settings, service: impl Service) -> Self {
+        let anywhere = BindAddress::Tcp("127.0.0.1:0".parse().unwrap());
+        let listeners = Registry::open(&[(None, anywhere)], 128).unwrap().into_listeners();
+        let LocalAddress::Tcp(address) = *listeners[0].local() else { panic!("no TCP listener") };
+        let builder = Server::builder(settings).listeners(listeners).log(Arc::new(PrintLog));
+        Self { server: builder.build(Arc::new(service), Arc::new(StdThreads)).unwrap(), address }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Client { socket, buffer: Vec::new() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.server.control().order(Order::Stop);
+    }
+}
+
+/// A client of one connection.
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    pub(crate) fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n"));
+    }
+
+    /// The next answer that has a Content-Length: its status and body.
+    pub(crate) fn answer(&mut self) -> (u16, Vec<u8>) {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.more(), "the connection ended within a head");
+        };
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .map_or(0, |n| n.parse().unwrap());
+        while self.buffer.len() < length {
+            assert!(self.more(), "the connection ended within a body");
+        }
+        (status, self.buffer.drain(..length).collect())
+    }
+
+    fn more(&mut self) -> bool {
+        let mut piece = [0; 16384];
+        let count = self.socket.read(&mut piece).unwrap();
+        self.buffer.extend_from_slice(&piece[..count]);
+        count > 0
+    }
+
+    /// All that comes until the connection ends.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
+    }
+}
