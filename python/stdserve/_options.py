@@ -1,0 +1,116 @@
+"""The options of `stdserve.run` and `stdserve.Server`, as types.
+
+Made from the option table in crates/config by UPDATE=1 cargo test -p stdserve-config: do not edit.
+
+Times are seconds, or texts such as "500ms", "30s", "5m"; sizes are bytes, or texts such as "64KiB", "512MiB".
+docs/options.md says more of each option.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypedDict
+
+Path: TypeAlias = str | os.PathLike[str]
+Size: TypeAlias = int | str
+Time: TypeAlias = float | str
+
+__all__ = ["Path", "RunOptions", "ServerOptions", "Size", "Time"]
+
+
+class ServerOptions(TypedDict, total=False):
+    """Keywords of `stdserve.Server`; `stdserve.run` takes them too."""
+
+    #: Where large bodies are kept. Default: $TMPDIR, else /tmp
+    temp_dir: Path
+    #: HOST:PORT, unix:PATH or fd://N; repeatable. Default: 127.0.0.1:8000
+    bind: str | Sequence[str]
+    #: Host, in place of --bind. Default: 127.0.0.1
+    host: str
+    #: Port, in place of --bind. Default: 8000
+    port: int
+    #: Unix socket, in place of --bind. Default: none
+    uds: Path
+    #: Mode of Unix sockets, in octal digits. Default: 0666
+    unix_mode: int | str
+    #: Connections waiting to be accepted. Default: 2048
+    backlog: int
+    #: Requests at once in the application, per worker. Default: 16
+    threads: int
+    #: Longest request line; 414 past it. Default: 4094
+    limit_request_line: Size
+    #: Most header fields; 431 past it. Default: 100
+    limit_request_fields: int
+    #: Longest header field; 431 past it. Default: 8190
+    limit_request_field_size: Size
+    #: Largest request head; 431 past it. Default: 64KiB
+    limit_request_head: Size
+    #: Largest request body; 413 past it. Default: 1GiB
+    max_body: Size
+    #: Part of a body that is kept in memory. Default: 1MiB
+    body_buffer: Size
+    #: Least bytes a second of a body; 408 below. Default: 240
+    body_rate: Size
+    #: Most that a worker buffers in all. Default: 256MiB
+    buffer_total: Size
+    #: Most that is kept for a slow client. Default: 16MiB
+    response_buffer: Size
+    #: Most connections of a worker. Default: 15000
+    worker_connections: int
+    #: Most requests of a worker; 503 past it. Default: no limit
+    limit_concurrency: int
+    #: For a request head to arrive; 408 after it. Default: 30s
+    header_timeout: Time
+    #: Over which --body-rate is judged. Default: 10s
+    body_period: Time
+    #: For the next request; 0 keeps none. Default: 5s
+    keep_alive: Time
+    #: For a free thread; 503 after it. Default: 30s
+    queue_timeout: Time
+    #: For a client to take more of its answer. Default: 30s
+    write_timeout: Time
+    #: For reading on after a refusal. Default: 2s
+    linger_timeout: Time
+    #: For running requests to end at a stop. Default: 30s
+    graceful_timeout: Time
+    #: For idle connections at a stop. Default: 1s
+    drain_idle_timeout: Time
+    #: Whose forwarded headers count: addresses, networks, unix, *. Default: 127.0.0.1,::1,unix
+    forwarded_allow_ips: str | Sequence[str]
+    #: Path that the application lies under (SCRIPT_NAME). Default: none
+    root_path: str
+    #: Many simple clients close their sending half after the request and read on: they are served.
+    #: `--no-half-close` treats them as gone. Default: true
+    half_close: bool
+    #: Responses carry `Server: stdserve` where the application sends no such field. Default: true
+    server_header: bool
+    #: File, `-` for standard output, or none. Default: none
+    access_logfile: Path
+    #: gunicorn's atoms, or `json`. Default: %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s"
+    #: "%(a)s"
+    access_logformat: str
+    #: File, `-` for standard error, or none. Default: -
+    error_logfile: Path
+    #: debug, info, warning, error or critical. Default: info
+    log_level: Literal["debug", "info", "warning", "error", "critical"]
+
+
+class RunOptions(ServerOptions, total=False):
+    """Keywords of `stdserve.run`."""
+
+    #: Read this file instead of stdserve.toml or pyproject.toml.
+    config: Path
+    #: The same as `()` behind the callable's name. Default: false
+    factory: bool
+    #: Change to this folder first. Default: the current folder
+    chdir: Path
+    #: Put first on Python's search path; repeatable.
+    pythonpath: Sequence[Path]
+    #: Worker processes. Default: the CPUs
+    workers: int | Literal["auto"]
+    #: Saves memory and time to start; connections that the import opens are then shared by all
+    #: workers, which most database drivers do not stand. Default: false
+    preload: bool
+    #: Colours: auto, always or never. Default: auto
+    color: Literal["auto", "always", "never"]
