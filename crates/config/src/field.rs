@@ -3,7 +3,7 @@
 //! Each kind holds the place of its value in the settings as a function to it, so that the type of the
 //! field and the kind of the option cannot disagree.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,10 +58,22 @@ pub enum Field {
 /// A value as it was given: text, or several texts where the source has lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Raw {
-    /// One text; numbers and booleans are given as they are written.
+    /// One text; booleans, and numbers with a point, are given as they are written.
     Text(String),
+    /// A whole number. It differs from its text for file modes only, whose text is in octal digits.
+    Integer(i64),
     /// Several.
     List(Vec<String>),
+}
+
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) => number.fmt(f),
+            Self::List(list) => write!(f, "[{}]", list.join(", ")),
+        }
+    }
 }
 
 impl From<&str> for Raw {
@@ -89,10 +101,14 @@ impl Field {
     /// Puts a value in its place. The error is a sentence without its subject: what is wrong, what is accepted.
     pub fn set(&self, settings: &mut Settings, raw: &Raw) -> Result<(), String> {
         if self.is_list() {
-            return self.set_list(settings, &entries(raw));
+            return self.set_list(settings, &entries(raw)?);
         }
         match raw {
             Raw::Text(text) => self.set_text(settings, text.trim()),
+            Raw::Integer(number) if matches!(self, Self::Mode(_)) => {
+                self.set_text(settings, &format!("0o{number:o}"))
+            }
+            Raw::Integer(number) => self.set_text(settings, &number.to_string()),
             Raw::List(_) => Err("is a list; this option takes one value".into()),
         }
     }
@@ -201,10 +217,12 @@ impl Field {
 }
 
 /// A text is split at its commas; a list's entries are taken whole.
-fn entries(raw: &Raw) -> Vec<&str> {
+fn entries(raw: &Raw) -> Result<Vec<&str>, String> {
+    let filled = |entry: &&str| !entry.is_empty();
     match raw {
-        Raw::Text(text) => text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect(),
-        Raw::List(list) => list.iter().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()).collect(),
+        Raw::Text(text) => Ok(text.split(',').map(str::trim).filter(filled).collect()),
+        Raw::List(list) => Ok(list.iter().map(|entry| entry.trim()).filter(filled).collect()),
+        Raw::Integer(_) => Err("is a number; this option takes texts".into()),
     }
 }
 

@@ -94,24 +94,24 @@ fn given(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Vec<Giv
 }
 
 fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
+    let text = |value: &Spanned<DeValue<'_>>| match scalar(value.get_ref())? {
+        Raw::Text(text) => Ok(text),
+        other => Err(format!("has the entry {other}; a list here holds texts")),
+    };
     match value.get_ref() {
-        DeValue::Array(list) => {
-            list.iter().map(|entry| scalar(entry.get_ref())).collect::<Result<_, _>>().map(Raw::List)
-        }
-        value => scalar(value).map(Raw::Text),
+        DeValue::Array(list) => list.iter().map(text).collect::<Result<_, _>>().map(Raw::List),
+        value => scalar(value),
     }
 }
 
-fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+fn scalar(value: &DeValue<'_>) -> Result<Raw, String> {
     Ok(match value {
-        DeValue::String(text) => text.clone().into_owned(),
-        // Modes are written in octal digits, in a file as 0o660.
-        DeValue::Integer(number) if number.radix() == 8 => format!("0o{}", number.as_str()),
+        DeValue::String(text) => Raw::Text(text.clone().into_owned()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_err(|_| format!("{} is too large a number", number.as_str()))?
-            .to_string(),
-        DeValue::Float(number) => number.as_str().to_owned(),
-        DeValue::Boolean(value) => value.to_string(),
+            .map(Raw::Integer)
+            .map_err(|_| format!("{} is too large a number", number.as_str()))?,
+        DeValue::Float(number) => Raw::Text(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Raw::Text(value.to_string()),
         other => {
             return Err(format!(
                 "is a {}; an option takes a text, a number, true or false",

@@ -118,8 +118,9 @@ pub(crate) fn resolve(
 
 fn complaint(raw: &Raw, why: &str) -> String {
     match raw {
-        Raw::Text(text) => format!("`{}` {why}", shown(text)),
-        Raw::List(list) => format!("[{}] {why}", shown(&list.join(", "))),
+        Raw::List(list) if list.len() != 1 => format!("{} {why}", shown(&raw.to_string())),
+        Raw::List(list) => format!("`{}` {why}", shown(&list.concat())),
+        _ => format!("`{}` {why}", shown(&raw.to_string())),
     }
 }
 

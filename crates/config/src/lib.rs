@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod field;
 mod file;
+pub mod generate;
 mod help;
 mod layers;
 pub mod option;
