@@ -22,7 +22,8 @@ fn fixtures() -> Vec<Fixture> {
             continue;
         }
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let text = fs::read_to_string(path.with_extension("toml")).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let text =
+            fs::read_to_string(path.with_extension("toml")).unwrap_or_else(|error| panic!("{name}: {error}"));
         let expected = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
         fixtures.push(Fixture { name, raw: fs::read(&path).expect("readable"), expected });
     }
@@ -59,7 +60,8 @@ fn check_request(seen: &Seen, expected: &Table, name: &str) {
             "body" => assert_eq!(seen.body, bytes(value), "{name}: body"),
             "keep_alive" => assert_eq!(Some(seen.keep_alive), value.as_bool(), "{name}: keep_alive"),
             "fields" => {
-                let pairs = value.as_array().expect("a list").iter().map(|pair| pair.as_array().expect("a pair"));
+                let pairs =
+                    value.as_array().expect("a list").iter().map(|pair| pair.as_array().expect("a pair"));
                 let fields: Vec<_> = pairs.map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
                 assert_eq!(seen.fields, fields, "{name}: fields");
             }
@@ -102,7 +104,8 @@ fn check(fixture: &Fixture, piece: usize) {
 fn check_all(piece: usize) {
     let fixtures = fixtures();
     assert!(fixtures.len() >= 250, "only {} fixtures found", fixtures.len());
-    let failed = fixtures.iter().filter(|fixture| std::panic::catch_unwind(|| check(fixture, piece)).is_err());
+    let failed =
+        fixtures.iter().filter(|fixture| std::panic::catch_unwind(|| check(fixture, piece)).is_err());
     let failed: Vec<_> = failed.map(|fixture| &fixture.name).collect();
     assert!(failed.is_empty(), "these fail: {failed:?}");
 }

@@ -64,10 +64,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 
 /// Digits that fit 16 bits; none at all is a port too (RFC 3986 §3.2.3).
 fn is_port(port: &[u8]) -> bool {
-    let value = port
-        .iter()
-        .try_fold(0u32, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0')));
-    port.len() <= 5 && value.is_some_and(|value| value <= 0xffff)
+    port.is_empty() || super::fields::decimal(port).is_some_and(|port| port <= 0xffff)
 }
 
 #[cfg(test)]
@@ -90,6 +87,7 @@ mod tests {
             b"%41b",
             b"x%2d",
             b"a:00080",
+            b"a:000080",
         ] {
             assert!(is_authority(good), "{good:?}");
         }
@@ -105,7 +103,7 @@ mod tests {
             b"a:80:90",
             b"a:65536",
             b"a:-1",
-            b"a:000080",
+            b"a:99999999999999999999999",
             b"[::1",
             b"[::1]x",
             b"[]",

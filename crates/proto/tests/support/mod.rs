@@ -1,6 +1,9 @@
 //! A client and a server in memory: bytes go in by pieces, what the reader makes of them is written down.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part, and only such binaries can
 
+pub mod answers;
+pub mod rules;
+
 use std::path::PathBuf;
 
 use stdserve_proto::h1::{Event, HeadLimits, Phase, Refusal, RequestHead, RequestReader, Version};
@@ -61,7 +64,10 @@ pub fn converse_cut(raw: &[u8], cuts: &[usize], limits: &HeadLimits) -> (Vec<See
             Err(refusal) => {
                 assert_eq!(reader.phase(), Phase::Refused);
                 reader.next_request();
-                assert_eq!(reader.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", limits, &mut head), Err(refusal));
+                assert_eq!(
+                    reader.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", limits, &mut head),
+                    Err(refusal)
+                );
                 return (seen, Ending::Refused(refusal));
             }
         };
