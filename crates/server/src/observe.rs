@@ -64,6 +64,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A turn was made: the loop lives. Called at least once a second.
     fn turned(&self) {}
 
+    /// The server accepts no more, and finishes what runs.
+    fn draining(&self) {}
+
     /// The fewest connections that another live server on the same listeners has; `None`: there is no other.
     fn fewest_elsewhere(&self) -> Option<usize> {
         None

@@ -63,7 +63,7 @@ impl Time {
     }
 
     /// `2000-10-10T20:55:36.123456Z` (RFC 3339), always in UTC.
-    pub(super) fn rfc3339(self, out: &mut Vec<u8>) {
+    pub fn rfc3339(self, out: &mut Vec<u8>) {
         let Civil { year, month, day, hour, minute, second } = self.civil(0);
         let _ = write!(
             out,

@@ -312,6 +312,7 @@ impl EventLoop {
                     return;
                 }
                 self.stage = Stage::Draining;
+                self.observer.draining();
                 self.accept_the_last();
                 self.timers.arm(DRAIN_IDLE, self.now + self.settings.timeouts.drain_idle, 0);
                 self.timers.arm(DRAIN_END, self.now + within, 0);
