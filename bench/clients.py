@@ -57,6 +57,7 @@ class Idle:
             except OSError:
                 connection.close()
                 break
+            connection.setblocking(False)
             waiting.register(connection, selectors.EVENT_READ)
         end = time.monotonic() + limit
         while waiting.get_map() and (left := end - time.monotonic()) > 0:
@@ -78,7 +79,7 @@ class Idle:
         left = []
         for connection in self._open:
             try:
-                ended = connection.recv(4096, socket.MSG_DONTWAIT) == b""
+                ended = connection.recv(4096) == b""
             except BlockingIOError:
                 ended = False
             except OSError:

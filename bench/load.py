@@ -41,7 +41,7 @@ class Burst:
     beside: int | None = None
     """Requests of the second load."""
     crowd: int | None = None
-    """Idle connections that were open when the burst began."""
+    """Idle connections that were still open when the burst had ended."""
 
 
 class Crowded(Exception):
@@ -93,19 +93,20 @@ def warm_up(running: Running, workload: Workload, seconds: float = 0.4) -> None:
 def burst(running: Running, workload: Workload, seconds: int) -> Burst:
     """Run one burst, with its crowd or second load, and measure."""
     with contextlib.ExitStack() as stack:
-        beside = crowd = None
+        beside = idle = None
         if workload.beside:
             path, connections = workload.beside
             beside = _wrk(running.port, workload, path, connections, seconds + 1)
             stack.enter_context(_ending(beside))
             time.sleep(_LEAD)
         if workload.crowd:
-            crowd = _gather(running, workload.crowd, seconds, stack)
+            idle = _gather(running, workload.crowd, seconds, stack)
         before = spent(running.pid)
         figures = _figures(
             _wrk(running.port, workload, workload.path, workload.connections, seconds), seconds + 10
         )
         cost = spent(running.pid).since(before)
+        crowd = idle.alive() if idle else None
         other = int(_figures(beside, 15)["requests"]) if beside else None
     requests = int(figures["requests"])
     share = max(1, requests)
@@ -119,7 +120,7 @@ def burst(running: Running, workload: Workload, seconds: int) -> Burst:
 
 def _gather(
     running: Running, crowd: tuple[str, int], seconds: int, stack: contextlib.ExitStack
-) -> int | None:
+) -> Idle | None:
     kind, count = crowd
     if kind == "drip":
         command = [sys.executable, str(BENCH / "clients.py"), str(running.port), str(count), str(seconds + 2)]
@@ -131,7 +132,7 @@ def _gather(
     answered = idle.top_up()
     if answered < count:
         raise Crowded(f"answered {answered} of {count} idle connections")
-    return answered
+    return idle
 
 
 def pin(core: int) -> None:

@@ -143,6 +143,10 @@ class Running:
             time.sleep(0.05)
         raise RuntimeError("did not listen within 15 s")
 
+    def ended(self) -> bool:
+        """Return whether its first process has ended."""
+        return self._process.poll() is not None
+
     def last_words(self) -> str:
         """Return the last line of its log."""
         lines = self._log.read_text(errors="replace").split("\n")

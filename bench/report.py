@@ -37,17 +37,15 @@ UNITS = {"cpu": "µs CPU", "rate": "req/s", "p99": "p99 ms", "pss": "PSS MiB"}
 
 
 def judge(workload: Workload, outcomes: dict[str, Outcome]) -> None:
-    """Mark as failed what answered wrongly, or far below the rate that others reach."""
+    """Mark as failed what answered wrongly, or at a rate that tells of requests held up."""
     for outcome in outcomes.values():
         errors = sum(burst.errors for burst in outcome.bursts)
         requests = sum(burst.requests for burst in outcome.bursts)
         if not outcome.failed and outcome.bursts and errors > requests / 1000:
             outcome.failed = f"{errors} errors in {requests} requests"
-    best = max((outcome.value("rate") or 0 for outcome in outcomes.values()), default=0)
-    for outcome in outcomes.values():
         rate = outcome.value("rate")
-        if workload.rated and rate is not None and rate < best / 2:
-            outcome.failed = f"{rate:.0f} req/s"
+        if rate is not None and rate <= workload.least:
+            outcome.failed = f"{rate:.0f} req/s" if rate else "no response"
 
 
 def ratio(outcome: Outcome, reference: Outcome, measure: str) -> float | None:
@@ -100,7 +98,7 @@ def ratio_table(workloads: Iterable[Workload], servers: list[Server], results: O
                 lines.append(f"{workload.name:<16}{UNITS[measure]:<9}no peer")
                 continue
             value = outcomes[reference].value(measure) or 0
-            best_peer = f"{reference} {value:,.{0 if value > 999 else 1}f}"
+            best_peer = f"{reference} {_number(value)}"
             row = f"{workload.name:<16}{UNITS[measure]:<9}{best_peer:<20}"
             for name, width in zip(names, widths, strict=True):
                 cell = "-"
@@ -110,3 +108,7 @@ def ratio_table(workloads: Iterable[Workload], servers: list[Server], results: O
                 row += f"{cell:>{width}}"
             lines.append(row)
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.{0 if value > 999 else 1 if value >= 10 else 2}f}"

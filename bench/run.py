@@ -108,6 +108,8 @@ def _round(running: Running, workload: Workload, seconds: int, outcome: report.O
         outcome.bursts.append(load.burst(running, workload, seconds))
     except (OSError, RuntimeError, load.Crowded, subprocess.TimeoutExpired) as error:
         outcome.failed = str(error)
+    if running.ended():
+        outcome.failed = f"died: {running.last_words()}"
 
 
 def _progress(text: str) -> None:

@@ -11,12 +11,13 @@ STDSERVE = BENCH.parent / ".venv" / "bin" / "stdserve"
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started; {port}, {app}, {threads} and {bin}, its environment's programs, are filled in."""
+    """How a server is started."""
 
     name: str
-    argv: tuple[str, ...]
-    threads_option: tuple[str, ...] = ()
-    """What says the number of threads; empty: the server has one."""
+    line: str
+    """Command; {port}, {app}, {threads} and {bin} (the programs of its environment) are filled in."""
+    threads_option: str = ""
+    """What says the number of threads; empty: the line says it, or the server has one."""
     threads: int | None = None
     """Threads where the application does not block; None: the option is left out."""
     env: dict[str, str] = field(default_factory=dict)
@@ -28,15 +29,16 @@ class Server:
     def command(self, port: int, app: str, threads: int | None) -> list[str]:
         """Return the command line; `threads` is what the workload asks for."""
         count = max(threads or 0, self.threads or 0)
-        option = self.threads_option if count else ()
-        words = (*self.argv[:1], *option, *self.argv[1:])
+        program, *rest = self.line.split()
+        option = self.threads_option.split() if count else []
         places = {"port": port, "app": app, "threads": count, "bin": ENVS / self.name / "bin"}
-        return [word.format(**places) for word in words]
+        places |= {"floor": FLOOR, "stdserve": STDSERVE, "launch": BENCH / "launch"}
+        return [word.format(**places) for word in (program, *option, *rest)]
 
 
 def _ours(name: str, env: dict[str, str] | None = None) -> Server:
-    argv = (str(STDSERVE), "--bind", "127.0.0.1:{port}", "--workers", "1", "--threads", "{threads}", "{app}")
-    return Server(name, argv, threads=16, env=env or {}, role="ours", usual=env is None)
+    line = "{stdserve} --bind 127.0.0.1:{port} --workers 1 --threads {threads} {app}"
+    return Server(name, line, threads=16, env=env or {}, role="ours", usual=env is None)
 
 
 SERVERS = (
@@ -45,71 +47,35 @@ SERVERS = (
     _ours("stdserve-cohort1", {"STDSERVE_COHORT": "1"}),
     _ours("stdserve-cohort8", {"STDSERVE_COHORT": "8"}),
     _ours("stdserve-cohort64", {"STDSERVE_COHORT": "64"}),
-    Server("bjoern", ("{bin}/python", str(BENCH / "launch" / "run_bjoern.py"), "{app}", "{port}")),
-    Server("fastwsgi", ("{bin}/fastwsgi", "{app}", "--host", "127.0.0.1", "--port", "{port}")),
+    Server("bjoern", "{bin}/python {launch}/run_bjoern.py {app} {port}"),
+    Server("fastwsgi", "{bin}/fastwsgi {app} --host 127.0.0.1 --port {port}"),
     Server(
         "granian",
-        (
-            "{bin}/granian",
-            "--interface",
-            "wsgi",
-            "--http",
-            "1",
-            "--workers",
-            "1",
-            "--backlog",
-            "2048",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "{port}",
-            "--no-ws",
-            "--no-log",
-            "{app}",
-        ),
-        ("--blocking-threads", "{threads}"),
+        "{bin}/granian --interface wsgi --http 1 --no-ws --no-log --workers 1 --backlog 2048"
+        " --host 127.0.0.1 --port {port} {app}",
+        "--blocking-threads {threads}",
         4,
     ),
     # A kept-alive connection holds a thread: fewer than 64 would leave connections unserved.
     Server(
         "uwsgi",
-        (
-            "{bin}/uwsgi",
-            "--http11-socket",
-            "127.0.0.1:{port}",
-            "--module",
-            "{app}",
-            "--listen",
-            "1024",
-            "--single-interpreter",
-            "--die-on-term",
-            "--disable-logging",
-        ),
-        ("--threads", "{threads}"),
+        "{bin}/uwsgi --http11-socket 127.0.0.1:{port} --module {app} --listen 1024"
+        " --single-interpreter --die-on-term --disable-logging",
+        "--threads {threads}",
         64,
     ),
     Server(
         "gunicorn",
-        (
-            "{bin}/gunicorn",
-            "--worker-class",
-            "gthread",
-            "--workers",
-            "1",
-            "--worker-connections",
-            "2000",
-            "--bind",
-            "127.0.0.1:{port}",
-            "{app}",
-        ),
-        ("--threads", "{threads}"),
+        "{bin}/gunicorn --worker-class gthread --workers 1 --worker-connections 2000 --no-control-socket"
+        " --bind 127.0.0.1:{port} {app}",
+        "--threads {threads}",
         4,
     ),
     Server(
         "waitress",
-        ("{bin}/waitress-serve", "--listen", "127.0.0.1:{port}", "--connection-limit", "2000", "{app}"),
-        ("--threads", "{threads}"),
+        "{bin}/waitress-serve --listen 127.0.0.1:{port} --connection-limit 2000 --asyncore-use-poll {app}",
+        "--threads {threads}",
         4,
     ),
-    Server("floor", (str(FLOOR), "{port}"), role="floor"),
+    Server("floor", "{floor} {port}", role="floor"),
 )

@@ -50,9 +50,10 @@ fn main() -> io::Result<()> {
                 None => gone.push(id),
             }
         }
-        let response = clock.response();
+        clock.tick();
         for (id, requests) in ready.drain(..) {
             let Some(connection) = connections.get_mut(&id) else { continue };
+            let response = if connection.keep_alive { &clock.kept } else { &clock.closing };
             // The response is far smaller than an empty socket buffer: a short write is a client that misbehaves.
             let sent =
                 (0..requests).all(|_| connection.socket.write(response).is_ok_and(|n| n == response.len()));
@@ -136,30 +137,36 @@ fn parse(bytes: &[u8], keep_alive: &mut bool) -> Option<(usize, usize)> {
 
 /// The response, with the date of the second.
 struct Clock {
-    text: Vec<u8>,
+    kept: Vec<u8>,
+    closing: Vec<u8>,
     until: Instant,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { text: Vec::new(), until: Instant::now() }
+        let mut clock = Self { kept: Vec::new(), closing: Vec::new(), until: Instant::now() };
+        clock.tick();
+        clock
     }
 
-    fn response(&mut self) -> &[u8] {
+    fn tick(&mut self) {
         let now = Instant::now();
-        if now >= self.until || self.text.is_empty() {
-            // Any date of the right length will do here.
-            let seconds =
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() % 86400);
-            let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            self.text = format!(
-                "HTTP/1.1 200 OK\r\nDate: Wed, 01 Jan 2025 {hour:02}:{minute:02}:{second:02} GMT\r\n\
+        if now < self.until {
+            return;
+        }
+        // Any date of the right length will do here.
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() % 86400);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let response = |connection: &str| {
+            format!(
+                "HTTP/1.1 200 OK\r\nDate: Wed, 01 Jan 2025 {hour:02}:{minute:02}:{second:02} GMT\r\n{connection}\
                  Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{BODY}",
                 BODY.len()
             )
-            .into_bytes();
-            self.until = now + Duration::from_secs(1);
-        }
-        &self.text
+            .into_bytes()
+        };
+        self.kept = response("");
+        self.closing = response("Connection: close\r\n");
+        self.until = now + Duration::from_secs(1);
     }
 }
