@@ -64,11 +64,12 @@ pub(crate) fn parser() -> clap::Command {
 fn args(opt: &'static Opt) -> Vec<Arg> {
     let heading = Some(opt.group.title());
     let mut arg = Arg::new(opt.name).long(opt.name).help(opt.help).help_heading(heading);
-    arg = arg.visible_aliases(opt.aliases.iter().copied()).action(ArgAction::Append);
+    // Other spellings are taken, not advertised: completions would offer everything twice.
+    arg = arg.aliases(opt.aliases.iter().copied()).action(ArgAction::Append);
     if opt.name.contains('_') {
         // Only a static text can be an alias; gunicorn has one name with `_`.
         debug_assert_eq!(opt.name, "limit-request-field_size");
-        arg = arg.visible_alias("limit-request-field-size");
+        arg = arg.alias("limit-request-field-size");
     }
     if let Some(short) = opt.short {
         arg = arg.short(short);

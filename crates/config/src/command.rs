@@ -8,7 +8,7 @@ use crate::cli::{self, CommandLine};
 use crate::error::{Problem, Source, UsageError};
 use crate::field::Raw;
 use crate::layers::{Configuration, Given, Rank, resolve};
-use crate::options::{all, find};
+use crate::options::find;
 use crate::surroundings::Surroundings;
 use crate::{completions, environment, file, help, report, suggest};
 
@@ -161,9 +161,4 @@ fn no_application() -> UsageError {
     let hint = "Name it as MODULE:CALLABLE (stdserve mysite.wsgi:application), as a file (stdserve app.py), \
                 or as `app` in stdserve.toml. More: stdserve --help";
     Problem::new(None, "no application is named").hint(hint.to_owned()).into()
-}
-
-/// The names of all options, in the order of help.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    all().map(|opt| opt.name)
 }

@@ -29,20 +29,22 @@ pub(crate) fn print(words: &[String]) -> Result<String, UsageError> {
 /// The command line with its verbs as clap's subcommands, which its generators understand.
 fn whole() -> Command {
     let app = || Arg::new("app").value_name("APP").value_hint(ValueHint::AnyPath);
-    let flat = || parser().mut_arg("words", |arg| arg.hide(true));
-    let options: Vec<Arg> = flat().get_arguments().filter(|arg| arg.get_id() != "words").cloned().collect();
-    let mut command = Command::new("stdserve")
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .args(options.clone())
-        .arg(app());
+    let options: Vec<Arg> =
+        parser().get_arguments().filter(|arg| arg.get_id() != "words").cloned().map(without_equals).collect();
+    let bare = |name: &'static str| Command::new(name).disable_help_flag(true).disable_version_flag(true);
+    let mut command = bare("stdserve").disable_help_subcommand(true).args(options.clone()).arg(app());
     for &(verb, about) in VERBS {
-        let sub = Command::new(verb).about(about).disable_help_flag(true);
+        let sub = bare(verb).about(about);
         command = command.subcommand(match verb {
             "completions" => sub.arg(Arg::new("shell").value_parser(SHELLS.map(|(name, _)| name))),
             _ => sub.args(options.clone()).arg(app()),
         });
     }
     command
+}
+
+/// `--preload=yes` is possible, but nothing that a shell should ask for.
+fn without_equals(arg: Arg) -> Arg {
+    let switch = arg.is_require_equals_set();
+    if switch { arg.require_equals(false).num_args(0) } else { arg }
 }

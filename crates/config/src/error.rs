@@ -48,6 +48,19 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            write!(f, "{source}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Problem {
     pub(crate) fn new(source: impl Into<Option<Source>>, message: impl Into<String>) -> Self {
         Self { source: source.into(), message: message.into(), hint: None }
@@ -84,18 +97,9 @@ impl From<Problem> for UsageError {
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Problem { source, message, hint }) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            f.write_str("error: ")?;
-            if let Some(source) = source {
-                write!(f, "{source}: ")?;
-            }
-            f.write_str(message)?;
-            if let Some(hint) = hint {
-                write!(f, "\n  {hint}")?;
-            }
+        for (index, problem) in self.problems.iter().enumerate() {
+            let gap = if index > 0 { "\n" } else { "" };
+            write!(f, "{gap}error: {problem}")?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! [`parse`] turns what a user gave into a [`Command`]; what it may see of the world is passed in.
 #![forbid(unsafe_code)]
 
-mod app_spec;
+pub mod app_spec;
 mod bind;
 mod cli;
 mod command;
@@ -27,7 +27,7 @@ mod units;
 
 pub use app_spec::{AppSpec, Callable, Target};
 pub use bind::{Address, Bind, DEFAULT_PORT};
-pub use command::{Command, Serve, names, parse, parse_run, parse_server};
+pub use command::{Command, Serve, parse, parse_run, parse_server};
 pub use error::{Problem, Source, UsageError};
 pub use field::{Field, Place, Raw};
 pub use layers::{Configuration, Sources};

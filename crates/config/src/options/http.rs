@@ -15,7 +15,8 @@ const FORWARDED: Opt = Opt {
     help: "Whose forwarded headers count: addresses, networks, unix, *",
     doc: "From these peers `X-Forwarded-For`, `-Proto`, `-Host`, `-Prefix` and `Forwarded` (RFC 7239) are \
         believed; from others they are removed. The client is the rightmost address in the chain that is not in \
-        this list. `unix` stands for peers on Unix sockets, `*` for all.",
+        this list. Where `X-Forwarded-` fields are there, `Forwarded` does not count. `unix` stands for peers on \
+        Unix sockets, `*` for everybody: the client is then the leftmost address, which anyone can forge.",
     field: Field::Peers(|s| &mut s.proxy.trusted),
     ..HTTP
 };
