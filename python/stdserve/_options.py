@@ -38,6 +38,8 @@ class ServerOptions(TypedDict, total=False):
     backlog: int
     #: Requests at once in the application, per worker. Default: 16
     threads: int
+    #: Most requests that are run back to back. Default: 64
+    cohort: int
     #: Longest request line; 414 past it. Default: 4094
     limit_request_line: Size
     #: Most header fields; 431 past it. Default: 100

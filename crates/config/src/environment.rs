@@ -9,8 +9,12 @@ use crate::options::{all, find};
 use crate::suggest;
 use crate::surroundings::Surroundings;
 
-/// The prefix of our variables. A further `_` after it marks what the server tells its own children.
+/// The prefix of our variables.
 pub(crate) const PREFIX: &str = "STDSERVE_";
+
+/// What follows the prefix in variables that are no options: a further `_` marks what the server tells its own
+/// children, `TEST_` what tests tell theirs.
+const NOT_OPTIONS: [&str; 2] = ["_", "TEST_"];
 
 /// The variable that names the configuration file.
 pub(crate) const CONFIG: &str = "STDSERVE_CONFIG";
@@ -23,7 +27,8 @@ pub(crate) fn read(around: &Surroundings<'_>, problems: &mut Vec<Problem>) -> (V
         let Some(name) = name.to_str() else { continue };
         let shared = all().find(|opt| opt.variables.contains(&name));
         let ours = name.strip_prefix(PREFIX);
-        if shared.is_none() && ours.is_none_or(|rest| rest.starts_with('_')) {
+        if shared.is_none() && ours.is_none_or(|rest| NOT_OPTIONS.iter().any(|start| rest.starts_with(start)))
+        {
             continue;
         }
         let source = Source::Environment(name.to_owned());

@@ -64,6 +64,8 @@ pub struct Workers {
     pub count: Option<usize>,
     /// How many requests of one worker may be in the application at once.
     pub threads: usize,
+    /// The most requests that are run back to back before their responses are written.
+    pub cohort: usize,
     /// Whether the application is imported once, before the workers are forked.
     pub preload: bool,
 }

@@ -107,6 +107,11 @@ fn port_and_its_kin() {
     assert_eq!(binds(&serve(&["a", "--uds", "/x.sock"], &[("PORT", "7")], &[])), ["unix:/x.sock"]);
     assert!(error(&["a", "--port", "5", "-b", ":1"], &[], &[]).contains("stands beside --bind"));
     assert!(error(&["a", "--port", "5", "--uds", "x"], &[], &[]).contains("repeat --bind"));
+    // What the server tells its children, and tests theirs.
+    assert_eq!(
+        binds(&serve(&["a"], &[("STDSERVE__FDS", "3"), ("STDSERVE_TEST_X", "y")], &[])),
+        ["127.0.0.1:8000"]
+    );
     // Kubernetes beside a service named stdserve.
     let links = [
         ("STDSERVE_PORT", "tcp://10.0.0.1:80"),

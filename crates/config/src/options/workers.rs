@@ -5,7 +5,7 @@ use crate::option::{Group, Opt, Scope};
 
 const WORKERS_GROUP: Opt = Opt { group: Group::Workers, ..Opt::BASE };
 
-pub(super) const OPTIONS: &[Opt] = &[WORKERS, THREADS, PRELOAD];
+pub(super) const OPTIONS: &[Opt] = &[WORKERS, THREADS, COHORT, PRELOAD];
 
 const WORKERS: Opt = Opt {
     name: "workers",
@@ -30,6 +30,18 @@ const THREADS: Opt = Opt {
     doc: "Threads are started when requests block, up to this number; an application that keeps state in the \
         process must expect them. With 1 the application never runs in two threads at once.",
     field: Field::Count(|s| &mut s.workers.threads, 1, 10_000),
+    ..WORKERS_GROUP
+};
+
+const COHORT: Opt = Opt {
+    name: "cohort",
+    metavar: "N",
+    default: Some("64"),
+    help: "Most requests that are run back to back",
+    doc: "Requests that are ready at the same time are read, run one after the other, and then written: this keeps \
+        the processor's caches warm. With 1 each is answered before the next is run. A cohort also ends after 4 ms, \
+        or after 1 ms where another thread is in the application.",
+    field: Field::Count(|s| &mut s.workers.cohort, 1, 1024),
     ..WORKERS_GROUP
 };
 
