@@ -35,6 +35,8 @@ class Burst:
     max: float
     errors: int
     """Wrong status, socket errors and time-outs."""
+    timeouts: int
+    """Answers that took longer than wrk's 2 s."""
     voluntary: float
     """Context switches for each request."""
     involuntary: float
@@ -113,7 +115,7 @@ def burst(running: Running, workload: Workload, seconds: int) -> Burst:
     return Burst(
         requests, figures["seconds"], cost.cpu * 1e6 / share, requests / figures["seconds"],
         figures["p50"] / 1e3, figures["p99"] / 1e3, figures["max"] / 1e3,
-        int(figures["bad_status"] + figures["socket_errors"] + figures["timeouts"]),
+        int(figures["bad_status"] + figures["socket_errors"] + figures["timeouts"]), int(figures["timeouts"]),
         cost.voluntary / share, cost.involuntary / share, other, crowd,
     )  # fmt: skip
 

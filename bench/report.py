@@ -33,7 +33,7 @@ class Outcome:
 Outcomes = dict[str, dict[str, Outcome]]
 """By workload, by server."""
 
-UNITS = {"cpu": "µs CPU", "rate": "req/s", "p99": "p99 ms", "pss": "PSS MiB"}
+UNITS = {"cpu": "µs CPU", "rate": "req/s", "p99": "p99 ms", "pss": "PSS MiB", "timeouts": "> 2 s"}
 
 
 def judge(workload: Workload, outcomes: dict[str, Outcome]) -> None:

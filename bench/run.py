@@ -36,8 +36,8 @@ def main() -> int:
         return 2
     try:
         absent = envs.prepare(options.servers)
-    except envs.Missing as missing:
-        print(missing, file=sys.stderr)
+    except (envs.Missing, subprocess.CalledProcessError) as error:
+        print(error, file=sys.stderr)
         return 2
     for name, reason in absent.items():
         print(f"without {name}: {reason}", file=sys.stderr)
@@ -91,7 +91,7 @@ def _start(
     _progress(f"{workload.name}: starting {server.name}")
     try:
         running = stack.enter_context(Running(server, workload.app, workload.threads, core, log))
-        outcome.failed = clients.probe(running.port, workload) if server.role != "floor" else None
+        outcome.failed = clients.probe(running.port, workload)
         if not outcome.failed:
             load.warm_up(running, workload)
     except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:

@@ -1,12 +1,14 @@
 """The servers: one entry each. Peers stand as their authors would run one worker; see README.md."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ENVS = BENCH / ".envs"
 FLOOR = ENVS / "floor" / "release" / "floor"
-STDSERVE = BENCH.parent / ".venv" / "bin" / "stdserve"
+# Another build can be named: a release before, a branch beside.
+STDSERVE = Path(os.environ.get("BENCH_STDSERVE", BENCH.parent / ".venv" / "bin" / "stdserve"))
 
 
 @dataclass(frozen=True)
