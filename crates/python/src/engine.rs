@@ -49,10 +49,7 @@ pub(crate) fn settings(options: &Settings) -> stdserve_server::Settings {
     if let Some(folder) = &options.process.temp_dir {
         settings.temporary.clone_from(folder);
     }
-    // How many requests a cohort may have: for measuring what cohorts bring.
-    if let Some(most) = std::env::var("STDSERVE_COHORT").ok().and_then(|text| text.parse().ok()) {
-        settings.cohort.requests = most;
-    }
+    settings.cohort.requests = options.workers.cohort;
     settings
 }
 
