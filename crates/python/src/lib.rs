@@ -1,8 +1,30 @@
-//! The extension module `stdserve._stdserve`: gateways to Python and the command.
+//! The extension module `stdserve._stdserve`: gateways to Python, and the command.
+//!
+//! `gateway` runs Python applications for the engine, `app` finds and imports them, `crew_threads` makes the threads
+//! they run on, `embedded` is `stdserve.Server`, `engine` turns options into the engine's settings.
+#[cfg(not(target_os = "linux"))]
+compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
+
+mod app;
+mod crew_threads;
+mod embedded;
+mod engine;
+mod gateway;
+mod listen;
+
 use pyo3::prelude::*;
 
 /// The native half of stdserve.
-#[pymodule]
-fn _stdserve(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+// Objects are used again where their reference count says that nobody else has them: that asks for the GIL.
+#[pymodule(gil_used = true)]
+mod _stdserve {
+    use super::*;
+
+    #[pymodule_export]
+    use super::embedded::Embedded;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 }

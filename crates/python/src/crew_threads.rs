@@ -1,0 +1,60 @@
+//! Crew threads that Python knows: each a real `threading.Thread` with one thread state for life, so that
+//! `threading.local`, profilers and debuggers see what they expect.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use stdserve_server::ThreadSource;
+
+/// Stack of a crew thread, in bytes: what applications are used to from other servers.
+const STACK: usize = 8 << 20;
+
+/// Makes `threading.Thread(daemon=True)` objects that run native code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PythonThreads;
+
+impl ThreadSource for PythonThreads {
+    fn spawn(&self, name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let made = Python::try_attach(|py| start(py, &name, entry).map_err(|error| error.to_string()));
+        match made {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(io::Error::other(format!("no thread could be made: {error}"))),
+            None => Err(io::Error::other("no thread could be made: the interpreter is ending")),
+        }
+    }
+}
+
+fn start(py: Python<'_>, name: &str, entry: Box<dyn FnOnce() + Send>) -> PyResult<()> {
+    let threading = py.import("threading")?;
+    let arguments = PyDict::new(py);
+    arguments.set_item("name", name)?;
+    arguments.set_item("daemon", true)?;
+    arguments.set_item("target", Bound::new(py, Entry(Mutex::new(Some(entry))))?)?;
+    let thread = threading.getattr("Thread")?.call((), Some(&arguments))?;
+    // The size is the interpreter's, for the next threads that are made. Nobody else runs between the two calls but
+    // at a switch of threads, and a larger stack for one more would do no harm.
+    let before = threading.call_method1("stack_size", (STACK,))?;
+    let started = thread.call_method0("start");
+    threading.call_method1("stack_size", (before,))?;
+    started.map(drop)
+}
+
+/// The target of a thread. Called once.
+#[pyclass(frozen, name = "CrewThread", module = "stdserve._stdserve")]
+struct Entry(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+#[pymethods]
+impl Entry {
+    fn __call__(&self, py: Python<'_>) {
+        let entry = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(entry) = entry {
+            py.detach(|| {
+                // Signals are for the main thread. It fails for a wrong set only, which this is not.
+                let _ = stdserve_sys::signals::block_for_crew();
+                entry();
+            });
+        }
+    }
+}

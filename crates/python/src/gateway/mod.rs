@@ -1,0 +1,6 @@
+//! The gateways between the engine and Python's programming interfaces.
+
+pub(crate) mod child;
+pub(crate) mod report;
+pub(crate) mod text;
+pub(crate) mod wsgi;

@@ -1,0 +1,226 @@
+//! The WSGI gateway (PEP 3333): runs a Python application for the engine.
+//!
+//! [`environ`] and [`template`] build what the application is given, [`input`] and [`errors`] are its streams,
+//! [`responder`] takes its status and headers, [`response`] what it returns, and [`sending`] puts that on its way.
+//! Nothing that Python can reach points into a thread's stack or into a borrowed value: an application may swap stacks
+//! (greenlets), keep any object, and call it late from anywhere.
+
+mod context;
+mod environ;
+mod errors;
+mod file_wrapper;
+mod input;
+mod names;
+mod responder;
+mod response;
+mod sending;
+mod template;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+use stdserve_server::{Exchange, Log, Run, Service};
+
+use super::text::references;
+use super::{child, report};
+use context::Contexts;
+use environ::EnvironMaker;
+use errors::ErrorStream;
+use file_wrapper::{FileTypes, FileWrapper};
+use input::Input;
+use responder::{Callables, Phase};
+use response::Answer;
+
+/// What an application is told of the server that it runs in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// `SCRIPT_NAME`: the path that the application is mounted at, without a slash at its end; empty: the root.
+    pub(crate) root_path: String,
+    /// `wsgi.multithread`: several threads may be in the application at once.
+    pub(crate) multithread: bool,
+    /// `wsgi.multiprocess`: other processes serve the application too.
+    pub(crate) multiprocess: bool,
+}
+
+/// What all requests share.
+struct Fixed {
+    options: Options,
+    keys: Keys,
+    errors: Py<ErrorStream>,
+    file_wrapper: Py<PyType>,
+    file_types: FileTypes,
+}
+
+/// Keys that are set in a way of their own.
+struct Keys {
+    host: Py<PyString>,
+    input: Py<PyString>,
+    content_length: Py<PyString>,
+}
+
+/// A WSGI application as a service.
+pub(crate) struct WsgiGateway {
+    application: Py<PyAny>,
+    fixed: Fixed,
+    log: Arc<dyn Log>,
+    /// Desks that no thread sits at.
+    desks: Mutex<Vec<Box<Desk>>>,
+    _forks: child::Watch,
+}
+
+/// What a thread needs to run requests, kept from one to the next. It has one only while it is in the application.
+struct Desk {
+    environ: EnvironMaker,
+    contexts: Contexts,
+    callables: Callables,
+    input: Py<Input>,
+}
+
+impl WsgiGateway {
+    /// Readies `application`. What goes wrong with requests is told to `log`.
+    pub(crate) fn new(
+        py: Python<'_>,
+        application: Py<PyAny>,
+        mut options: Options,
+        log: Arc<dyn Log>,
+    ) -> PyResult<Self> {
+        let root = options.root_path.trim_matches('/');
+        options.root_path = if root.is_empty() { String::new() } else { format!("/{root}") };
+        let key = |name| PyString::intern(py, name).unbind();
+        let fixed = Fixed {
+            options,
+            keys: Keys {
+                host: key("HTTP_HOST"),
+                input: key("wsgi.input"),
+                content_length: key("CONTENT_LENGTH"),
+            },
+            errors: Py::new(py, ErrorStream::default())?,
+            file_wrapper: py.get_type::<FileWrapper>().unbind(),
+            file_types: FileTypes::new(py)?,
+        };
+        Ok(Self { application, fixed, log, desks: Mutex::default(), _forks: child::Watch::new(py)? })
+    }
+
+    fn take_desk(&self, py: Python<'_>) -> PyResult<Box<Desk>> {
+        let desk = self.desks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        desk.map_or_else(|| Desk::new(py).map(Box::new), Ok)
+    }
+
+    fn put_desk(&self, desk: Box<Desk>) {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
+    }
+
+    /// Tells the log, which may wait for a disk, without the interpreter's lock.
+    fn say(&self, py: Python<'_>, message: &str) {
+        py.detach(|| self.log.error(message));
+    }
+
+    /// Runs one request.
+    fn serve(&self, py: Python<'_>, desk: &mut Desk, mut exchange: Exchange) {
+        let body = exchange.take_body();
+        let length = body.len();
+        let input = desk.input.bind(py).clone();
+        let made = desk
+            .environ
+            .make(py, &self.fixed, &exchange, length, &input)
+            .and_then(|environ| Ok((environ, desk.contexts.enter(py)?)));
+        let (environ, context) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // There was no memory, or next to none.
+                self.log.error(&format!("{} cannot be run: {error}", report::request(&exchange)));
+                return response::answer_500(exchange);
+            }
+        };
+        input.get().begin(body);
+        desk.callables.responder().begin(exchange);
+        let called = call(&self.application, &environ, desk.callables.start_response(py));
+        let answer = Answer {
+            py,
+            gateway: self,
+            responder: desk.callables.responder(),
+            request: &|| desk.environ.request_line(py),
+        };
+        answer.give(called);
+        drop(environ);
+        if let Err(error) = desk.contexts.exit(context) {
+            self.log.error(&format!("the application left its context: {error}"));
+        }
+        desk.callables.responder().take(Phase::Over);
+        input.get().end();
+        drop(input);
+        desk.renew_what_was_kept(py);
+    }
+}
+
+/// Calls the application.
+fn call<'py>(
+    application: &Py<PyAny>,
+    environ: &Bound<'py, pyo3::types::PyDict>,
+    start_response: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = environ.py();
+    // The place before the first argument is lent to the callee, which bound methods use (PEP 590).
+    let mut arguments = [std::ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
+    // SAFETY: we are attached; the two arguments are borrowed for the call, for which both references are held. The
+    // answer is a new reference, or null with an exception.
+    unsafe {
+        let arguments = arguments.as_mut_ptr().add(1);
+        let count = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let returned = ffi::PyObject_Vectorcall(application.as_ptr(), arguments, count, std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, returned)
+    }
+}
+
+impl Desk {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self {
+            environ: EnvironMaker::new(py)?,
+            contexts: Contexts::default(),
+            callables: Callables::new(py)?,
+            input: Py::new(py, Input::new())?,
+        })
+    }
+
+    /// An object that the application has kept stays with the request that it was made for.
+    fn renew_what_was_kept(&mut self, py: Python<'_>) {
+        if !self.callables.are_ours(py)
+            && let Ok(callables) = Callables::new(py)
+        {
+            self.callables = callables;
+        }
+        // The desk holds it, and so does the template.
+        if references(py, &self.input) > 1 + self.environ.templates_with(&self.input)
+            && let Ok(input) = Py::new(py, Input::new())
+        {
+            self.input = input;
+        }
+    }
+}
+
+impl Service for WsgiGateway {
+    fn run(&self, run: &mut Run<'_>) {
+        let attached = Python::try_attach(|py| {
+            let mut desk = match self.take_desk(py) {
+                Ok(desk) => desk,
+                Err(error) => {
+                    self.log.error(&format!("no request can be run: {error}"));
+                    while let Some(exchange) = run.next() {
+                        response::answer_500(exchange);
+                    }
+                    return;
+                }
+            };
+            while let Some(exchange) = run.next() {
+                self.serve(py, &mut desk, exchange);
+            }
+            self.put_desk(desk);
+        });
+        if attached.is_none() {
+            // The interpreter is ending: what is left is dropped, which cuts the connections.
+            while run.next().is_some() {}
+        }
+    }
+}
