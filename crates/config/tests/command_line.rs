@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use proptest::prelude::*;
 use stdserve_config::{
     Command, Raw, Serve, Source, Surroundings, UsageError, parse, parse_run, parse_server,
 };
@@ -404,4 +405,20 @@ fn keywords_of_server() {
     assert!(server("workers", "3").expect_err("refused").to_string().contains("stdserve.run has"));
     let late = server("access_logformat", "%(q").expect("valid").refuse("access-logformat", "`%(q` is open");
     assert_eq!(late.to_string(), "error: access_logformat=: `%(q` is open");
+}
+
+proptest! {
+    /// Whatever is given, the answer is a command or an error that says something.
+    #[test]
+    fn nothing_panics(
+        argv in proptest::collection::vec("(-{0,2}[a-z-]{0,12}=?)?\\PC{0,8}", 0..5),
+        name in "STDSERVE_[A-Z_]{0,12}",
+        value in "\\PC{0,12}",
+        toml in "([a-z-]{1,10} = (\"\\PC{0,8}\"|[0-9.]{1,4}|\\[\\]|true)\n){0,4}\\PC{0,8}",
+    ) {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        if let Err(error) = run(&argv, &[(&name, &value)], &[("stdserve.toml", &toml)]) {
+            prop_assert!(error.to_string().starts_with("error: "));
+        }
+    }
 }

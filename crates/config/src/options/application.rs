@@ -62,8 +62,8 @@ const TEMP_DIR: Opt = Opt {
     metavar: "DIR",
     unset: "$TMPDIR, else /tmp",
     help: "Where large bodies are kept",
-    doc: "Request bodies over `--body-buffer` and responses for slow clients are written to unlinked files in \
-        this folder. It should be a disk, not memory.",
+    doc: "Request bodies over `--body-buffer` are written to unlinked files in this folder. It should be a disk, not \
+        memory. Where it is full the answer is 503.",
     field: Field::MaybePath(|s| &mut s.process.temp_dir),
     ..APPLICATION
 };

@@ -89,8 +89,8 @@ const BUFFER_TOTAL: Opt = Opt {
     name: "buffer-total",
     default: Some("256MiB"),
     help: "Most that a worker buffers in all",
-    doc: "Request heads, bodies and responses together. Near the bound bodies go to files at once; past it \
-        requests are answered 503.",
+    doc: "Request bodies in memory and responses that wait for their clients, together. Where it is used up, bodies \
+        go to files at once, and no more than a little of a response is kept for a slow client.",
     field: Field::Memory(|s| &mut s.limits.buffer_total, 1 << 20),
     ..LIMITS
 };
