@@ -210,8 +210,8 @@ def test_a_cpu_quota_bounds_the_workers(serve: Serve, tmp_path: Path, version: s
     for name, text in files.items():
         (folder / name).write_text(text + "\n")
     (tmp_path / "groups").write_text(groups)
-    script = f'mount --bind {tmp_path} /sys/fs/cgroup && mount --bind {tmp_path}/groups /proc/$$/cgroup && exec "$@"'
-    within = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    script = 'mount --bind "$0" /sys/fs/cgroup && mount --bind "$0/groups" /proc/$$/cgroup && exec "$@"'
+    within = ["unshare", "--mount", "sh", "-c", script, str(tmp_path)]
     if subprocess.run([*within, "true"], capture_output=True).returncode:
         pytest.skip("needs root: files are mounted over /proc/PID/cgroup and /sys/fs/cgroup")
     server = serve(workers=None, wrapper=within)
