@@ -28,9 +28,9 @@ __all__ = ["Server", "__version__", "run"]
 def run(app: WSGIApplication | str, /, **options: Unpack[RunOptions]) -> int:
     """Serves `app` as the command ``stdserve`` does, and returns the command's exit code when it has ended.
 
-    `app` is a WSGI application, or its name as the command takes it. The options are those of the command, with
-    underscores: see docs/options.md. Only the main thread of a program may call this, before it starts other
-    threads, since it forks.
+    `app` is a WSGI application, or its name as the command takes it. The options are those of the command,
+    with underscores: see docs/options.md. Only the main thread of a program may call this, before it starts
+    other threads, since it forks.
     """
     import threading
 

@@ -38,7 +38,7 @@ class Server:
         """Lets what runs finish, and ends. What is not done after `timeout` seconds is cut."""
 
     def turn(self, timeout: float | None = None) -> bool:
-        """One turn on the calling thread, which waits at most `timeout` seconds. False: the server has ended."""
+        """One turn on the calling thread: waits at most `timeout` seconds. False: the server has ended."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
