@@ -14,7 +14,7 @@ CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def allowed(expression: str, names: set[str]) -> bool:
-    """Whether an SPDX expression can be met with `names` (`WITH` binds tighter than `AND`, `AND` than `OR`)."""
+    """Whether an SPDX expression can be met with `names`. `WITH` binds tightest, then `AND`, then `OR`."""
     tokens = re.findall(r"\(|\)|[^\s()/]+|/", expression)
     position = 0
 
@@ -58,7 +58,9 @@ def main() -> int:
     command = ["cargo", "metadata", "--format-version", "1", "--locked"]
     for target in rules["graph"]["targets"]:
         command += ["--filter-platform", target]
-    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)[
+        "packages"
+    ]
     wrong = []
     for package in packages:
         name = f"{package['name']} {package['version']}"
