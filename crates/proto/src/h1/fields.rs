@@ -1,6 +1,6 @@
 //! What the fields of a head mean for the message: its length, its host, whether the connection is kept.
 
-use super::bytes::{is_token, trim};
+use super::bytes::{has_underscore, is_token, trim};
 use super::head::{BodyLength, Version};
 use super::host::is_authority;
 use super::refusal::Refusal;
@@ -54,7 +54,7 @@ impl<'a> Noted<'a> {
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.codings.get_or_insert_default().note(value);
             }
-            _ => return !name.contains(&b'_'),
+            _ => return !has_underscore(name),
         }
         true
     }

@@ -187,7 +187,8 @@ impl RequestHead {
         let target = target::parse(parts.method, parts.target)?;
         let mut noted = Noted::default();
         for field in parts.fields {
-            let (name, value) = (field.name.as_bytes(), trim(field.value));
+            // The parser has trimmed the value.
+            let (name, value) = (field.name.as_bytes(), field.value);
             if noted.note(name, value) {
                 self.fields
                     .push(FieldSpan { name: span(parts.bytes, name), value: span(parts.bytes, value) });

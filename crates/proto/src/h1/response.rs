@@ -295,7 +295,7 @@ pub fn encode_error(
         return Framing::default();
     };
     append(out, b"Content-Type", b"text/plain; charset=utf-8");
-    // itoa's three digits, a space, the phrase, a line end, the text, a line end.
+    // Three digits, a space, the phrase, a line end, the text, a line end.
     let size = 3 + 1 + phrase.len() + 1 + text.len() + 1;
     encoder.content_length = Some(size as u64);
     let framing = encoder.finish(out, BodySize::Known(size as u64), date, server);
