@@ -1,2 +1,35 @@
-//! supervisor
+//! The supervisor: a pure state machine, and the small loop that carries its actions out.
+//!
+//! [`Machine`] decides: events and the time go in, actions come out; it reads no clock and touches nothing.
+//! [`run`] is the loop around it: signals, children and messages become events, actions become system calls. What
+//! only the host of the application can do (forking an interpreter) stands behind [`Host`]. [`TemplateSeat`] and
+//! [`WorkerSeat`] are the other ends, for the processes that the supervisor starts.
+//!
+//! `docs/lifecycle.md` has the states in a picture.
 #![forbid(unsafe_code)]
+
+mod machine;
+mod messages;
+mod runner;
+mod seats;
+
+pub use machine::{
+    Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
+};
+pub use messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+pub use runner::{Host, run};
+pub use seats::{TemplateSeat, WorkerSeat};
+
+/// Exit codes, gunicorn's where it has them.
+pub mod exit_code {
+    /// Ended as asked.
+    pub const OK: i32 = 0;
+    /// Wrong use: an option, a file of settings.
+    pub const USAGE: i32 = 2;
+    /// Workers keep failing to boot.
+    pub const WORKERS_FAIL: i32 = 3;
+    /// The application could not be loaded.
+    pub const APPLICATION: i32 = 4;
+    /// An address is in use or not permitted.
+    pub const ADDRESS: i32 = 5;
+}

@@ -38,7 +38,7 @@ impl fmt::Display for BindAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display().to_string().replace('\0', "@")),
             Self::Descriptor(number) => write!(f, "fd://{number}"),
         }
     }
@@ -55,6 +55,7 @@ pub struct BindError {
 
 /// What was wrong with an address.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum BindCause {
     /// Somebody else listens there.
     InUse(Option<Holder>),
@@ -108,7 +109,8 @@ impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            // As ss(8) and others write names without a file (unix(7)).
+            Self::Unix(path) => write!(f, "unix:{}", path.display().to_string().replace('\0', "@")),
         }
     }
 }
@@ -215,6 +217,11 @@ impl Registry {
     /// The listeners, in the order in which they were named.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// Closes this process's listeners; the files of Unix sockets stay until [`unlink`](Self::unlink).
+    pub fn close(&mut self) {
+        self.listeners.clear();
     }
 
     /// Takes the listeners out, for a process that serves and owns no files.
@@ -450,6 +457,13 @@ mod tests {
         assert!(error.to_string().contains("in use by process"), "{error}");
         drop(registry);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn names_without_a_file() {
+        let name = format!("\0stdserve-{}", std::process::id());
+        let registry = open(BindAddress::Unix { path: name.into(), mode: None }).unwrap();
+        assert!(registry.listeners()[0].url().starts_with("unix:@stdserve-"));
     }
 
     #[test]

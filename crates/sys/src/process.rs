@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::pipe::PipeFlags;
 
@@ -307,6 +308,30 @@ pub fn signal_on_parent_death(signal: i32) -> io::Result<()> {
     // SAFETY: this option takes no pointer.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) } < 0 {
         return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Has the kernel end this process by SIGKILL after `time`, whatever its threads do (`timer_create(2)`). For a process
+/// that nobody watches any more. Cannot be taken back.
+pub fn end_after(time: Duration) -> io::Result<()> {
+    // SAFETY: zero is a valid value for every field of these structures; they live through the calls, and the id is
+    // written by the call that succeeded.
+    unsafe {
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGKILL;
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut setting: libc::itimerspec = std::mem::zeroed();
+        setting.it_value.tv_sec = libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX);
+        // All zero would disarm it.
+        setting.it_value.tv_nsec = libc::c_long::from(time.subsec_nanos().max(1));
+        if libc::timer_settime(timer, 0, &raw const setting, std::ptr::null_mut()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

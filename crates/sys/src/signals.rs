@@ -6,7 +6,11 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::pipe::PipeFlags;
 
 pub use libc::{
     SIGABRT, SIGBUS, SIGCHLD, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM,
@@ -111,24 +115,86 @@ fn set_action(signal: i32, action: libc::sighandler_t) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Where [`write_to_pipe`]'s handler writes. One a process is enough: a signal is one byte, its number.
+/// Where the handler of [`WakePipe::catch`] writes, and the process that it serves.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// Turns a signal into one byte, its number, written to `pipe` (the self-pipe trick). The pipe's writing end must be
-/// non-blocking and stay open for the life of the process; all signals share the pipe named last.
-pub fn write_to_pipe(signal: i32, pipe: &'static OwnedFd) -> io::Result<()> {
-    extern "C" fn handler(signal: libc::c_int) {
-        let byte = signal as u8;
-        // SAFETY: write(2) is async-signal-safe, the byte lives through the call, and errno, which the interrupted
-        // code may be about to read, is put back.
-        unsafe {
-            let errno = *libc::__errno_location();
-            libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
-            *libc::__errno_location() = errno;
-        }
+/// Set in a byte of a [`WakePipe`] that a [caught](WakePipe::catch) signal wrote.
+const CAUGHT: u8 = 0x80;
+
+/// What wakes a thread that waits on a [`WakePipe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// A signal that was caught here.
+    Caught(i32),
+    /// A number that somebody else has written: for the interpreter's own wake-up descriptor, a signal.
+    Note(u8),
+}
+
+/// A pipe to sleep on, which signals and other threads can write to (the self-pipe trick). It lives as long as the
+/// process, since a signal may come at any time.
+#[derive(Debug)]
+pub struct WakePipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl WakePipe {
+    /// A pipe for this process; non-blocking and close-on-exec.
+    pub fn new() -> io::Result<&'static Self> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Box::leak(Box::new(Self { reader, writer })))
     }
-    PIPE.store(pipe.as_raw_fd(), Ordering::Relaxed);
-    set_action(signal, handler as extern "C" fn(libc::c_int) as libc::sighandler_t)
+
+    /// Turns `signal` into a byte in this pipe, in this process. A forked child to which the signal is sent takes the
+    /// signal's default action. All signals share the pipe that was named last.
+    pub fn catch(&'static self, signal: i32) -> io::Result<()> {
+        extern "C" fn handler(signal: libc::c_int) {
+            // SAFETY: getpid, sigaction (in `set_action`), raise and write are async-signal-safe; the byte lives
+            // through the call; errno, which the interrupted code may be about to read, is put back.
+            unsafe {
+                if libc::getpid() as u32 != OWNER.load(Ordering::Relaxed) {
+                    let _ = set_action(signal, libc::SIG_DFL);
+                    libc::raise(signal);
+                    return;
+                }
+                let errno = *libc::__errno_location();
+                let byte = signal as u8 | CAUGHT;
+                libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
+                *libc::__errno_location() = errno;
+            }
+        }
+        PIPE.store(self.writer.as_raw_fd(), Ordering::Relaxed);
+        OWNER.store(std::process::id(), Ordering::Relaxed);
+        set_action(signal, handler as extern "C" fn(libc::c_int) as libc::sighandler_t)
+    }
+
+    /// Wakes the thread that waits, with a number below 128. When the pipe is full, it is awake anyway.
+    pub fn note(&self, number: u8) {
+        let _ = rustix::io::write(&self.writer, &[number & !CAUGHT]);
+    }
+
+    /// The end to write to, for the interpreter's wake-up descriptor.
+    pub fn writing_end(&self) -> RawFd {
+        self.writer.as_raw_fd()
+    }
+
+    /// Waits until there is something, or `limit` has passed; returns all that there is.
+    pub fn wait(&self, limit: Duration) -> Vec<Wake> {
+        let mut poll = [PollFd::new(&self.reader, PollFlags::IN)];
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        // A signal that interrupts the wait has written its byte.
+        let _ = rustix::event::poll(&mut poll, Some(&limit));
+        let mut found = Vec::new();
+        let mut bytes = [0; 64];
+        while let Ok(count @ 1..) = rustix::io::read(&self.reader, &mut bytes) {
+            found.extend(bytes[..count].iter().map(|byte| match byte & CAUGHT {
+                0 => Wake::Note(*byte),
+                _ => Wake::Caught(i32::from(byte & !CAUGHT)),
+            }));
+        }
+        found
+    }
 }
 
 /// Signals as something to read (signalfd(2)).
@@ -196,14 +262,13 @@ mod tests {
 
     #[test]
     fn a_handled_signal_is_a_byte() {
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-        let writer: &'static OwnedFd = Box::leak(Box::new(writer));
-        write_to_pipe(libc::SIGWINCH, writer).unwrap();
+        let pipe = WakePipe::new().unwrap();
+        pipe.catch(libc::SIGWINCH).unwrap();
         // SAFETY: the handler writes a byte and returns.
         unsafe { libc::raise(libc::SIGWINCH) };
-        let mut byte = [0];
-        assert_eq!(rustix::io::read(&reader, &mut byte).unwrap(), 1);
-        assert_eq!(i32::from(byte[0]), libc::SIGWINCH);
+        pipe.note(7);
+        assert_eq!(pipe.wait(Duration::from_secs(9)), [Wake::Caught(libc::SIGWINCH), Wake::Note(7)]);
+        assert_eq!(pipe.wait(Duration::ZERO), []);
         set_default(libc::SIGWINCH).unwrap();
     }
 }

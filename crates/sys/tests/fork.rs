@@ -24,10 +24,21 @@ impl ForkHooks for Counting {
 
 fn main() {
     a_child_runs_its_hooks_and_its_code_is_read();
+    a_process_can_be_given_an_end();
     a_reparented_child_is_announced_before_it_goes_on();
     a_child_that_cannot_be_announced_ends();
     the_scoreboard_is_shared();
-    println!("fork: 4 passed");
+    println!("fork: 5 passed");
+}
+
+fn a_process_can_be_given_an_end() {
+    let Fork::Parent(pid) = process::fork(&mut NoHooks).expect("fork") else {
+        process::end_after(Duration::from_millis(20)).expect("timer");
+        loop {
+            std::hint::spin_loop();
+        }
+    };
+    assert_eq!(process::wait(pid).expect("wait"), Exit::Signal(9));
 }
 
 fn a_child_runs_its_hooks_and_its_code_is_read() {

@@ -1,0 +1,545 @@
+//! What the supervisor decides, as a pure machine: `handle(event, now)` gives actions.
+//!
+//! A **group** has one template and a number of slots; a **slot** is a place for a worker, which is filled again when
+//! its worker ends. Three rules:
+//!
+//! - While it runs, every empty slot is filled as soon as the template can and the back-off allows.
+//! - Workers that die in their first moments are counted; enough in a row end everything with code 3. One that could
+//!   not load the application before any other did ends everything with code 4.
+//! - Once it is ending it only ever becomes more impatient (gracefully, at once, by SIGKILL), each step has a
+//!   deadline, and the last one ends without waiting for anybody.
+
+mod ending;
+mod group;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use stdserve_sys::process::{Exit, Pid};
+use stdserve_sys::signals::SIGKILL;
+
+use crate::exit_code;
+use ending::Ending;
+use group::{Group, Template, Worker, WorkerState};
+
+/// One template process; never used for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateId(pub u64);
+
+/// One worker process; never used for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u64);
+
+/// The workers of one listener set, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// What logs call it.
+    pub name: String,
+    /// How many workers.
+    pub workers: usize,
+}
+
+/// Times and counts of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long requests that run may take to end after SIGTERM. 30 s.
+    pub graceful_timeout: Duration,
+    /// How long workers that were told to stop at once may take. 3 s.
+    pub stop_timeout: Duration,
+    /// How long the kernel may take to end what was killed, before the supervisor leaves without it. 2 s.
+    pub kill_timeout: Duration,
+    /// A worker that dies within this time after its start died early. 5 s.
+    pub first_moments: Duration,
+    /// So many early deaths in a row end everything. 5.
+    pub early_deaths: u32,
+    /// How long a slot stays empty after one early death; doubled with each further one. 100 ms.
+    pub back_off: Duration,
+    /// The longest that a slot stays empty. 5 s.
+    pub back_off_limit: Duration,
+    /// Whether a hang-up (SIGHUP) ends, as it should where a terminal was closed.
+    pub hangup_ends: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            graceful_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(3),
+            kill_timeout: Duration::from_secs(2),
+            first_moments: Duration::from_secs(5),
+            early_deaths: 5,
+            back_off: Duration::from_millis(100),
+            back_off_limit: Duration::from_secs(5),
+            hangup_ends: false,
+        }
+    }
+}
+
+/// A signal that came to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+    /// SIGQUIT.
+    Quit,
+    /// SIGHUP.
+    Hangup,
+    /// Any other, by number.
+    Other(i32),
+}
+
+/// Who loads the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// A template that preloads it.
+    Template(TemplateId),
+    /// A worker.
+    Worker(WorkerId),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The first event of all.
+    Start,
+    /// A signal came.
+    Signal(Signal),
+    /// [`Action::ForkTemplate`] was carried out.
+    TemplateForked {
+        /// Which.
+        template: TemplateId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// [`Action::ForkTemplate`] failed.
+    TemplateForkFailed {
+        /// Which.
+        template: TemplateId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// A template can fork workers.
+    TemplateReady(TemplateId),
+    /// A worker was forked; it goes on only after this was sent.
+    WorkerForked {
+        /// Which.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A template could not fork a worker.
+    WorkerForkFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// A worker accepts connections.
+    WorkerReady(WorkerId),
+    /// The application could not be loaded; whoever tried ends with code 4.
+    LoadFailed {
+        /// Who tried.
+        who: Loader,
+        /// Why: the application's own traceback, for the log.
+        why: String,
+    },
+    /// A child, or an orphan, ended.
+    ProcessEnded {
+        /// Its process; not always one of ours.
+        pid: Pid,
+        /// How.
+        exit: Exit,
+    },
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// How a worker is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopHow {
+    /// Accept no more, finish what runs and what is queued.
+    Graceful {
+        /// Within this time; afterwards it is killed.
+        within: Duration,
+    },
+    /// Leave at once.
+    Now,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Helps to find an error.
+    Debug,
+    /// What an operator wants to know.
+    Info,
+    /// May need a look.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Fork a template from the supervisor.
+    ForkTemplate {
+        /// The group, by its place in the plan.
+        group: usize,
+        /// What it is called from now on.
+        template: TemplateId,
+        /// Which load of the application it makes.
+        generation: u64,
+    },
+    /// The end has begun: workers that drain accept what is queued, and nobody else shall queue. Said once.
+    CloseListeners,
+    /// Say to a template that nothing more is asked of it: it ends by itself.
+    CloseTemplate(TemplateId),
+    /// Ask a template for a worker.
+    Spawn {
+        /// Whom to ask.
+        template: TemplateId,
+        /// What the worker is called from now on.
+        worker: WorkerId,
+        /// Its slot: unique over all groups, the row of the scoreboard.
+        slot: usize,
+        /// Which load of the application it serves.
+        generation: u64,
+    },
+    /// Tell a worker to stop.
+    Stop {
+        /// Which.
+        worker: WorkerId,
+        /// Its process, for where it cannot be told.
+        pid: Pid,
+        /// How.
+        how: StopHow,
+    },
+    /// Send SIGTERM: to a process that does not look at its channel yet.
+    Terminate(Pid),
+    /// Send SIGKILL.
+    Kill(Pid),
+    /// A worker has ended: its channel and its row are free.
+    Forget {
+        /// Which.
+        worker: WorkerId,
+        /// Its slot.
+        slot: usize,
+    },
+    /// Write a log line.
+    Log(Level, String),
+    /// All workers were ready for the first time.
+    Ready,
+    /// End with this code. Nothing follows.
+    Exit(i32),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    policy: Policy,
+    groups: Vec<Group>,
+    /// Early deaths in a row, over all groups.
+    early: u32,
+    next_id: u64,
+    was_ready: bool,
+    ending: Option<Ending>,
+    ended: bool,
+}
+
+impl Machine {
+    /// A machine that has not started.
+    pub fn new(plans: &[GroupPlan], policy: Policy) -> Self {
+        let mut first_slot = 0;
+        let groups = plans
+            .iter()
+            .map(|plan| {
+                let group = Group::new(plan, first_slot);
+                first_slot += plan.workers;
+                group
+            })
+            .collect();
+        Self { policy, groups, early: 0, next_id: 0, was_ready: false, ending: None, ended: false }
+    }
+
+    /// Takes in what happened at `now` and says what is to be done.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.ended {
+            return actions;
+        }
+        self.credit_survivors(now);
+        match event {
+            Event::Start | Event::Tick => {}
+            Event::Signal(signal) => self.signal(signal, now, &mut actions),
+            Event::TemplateForked { template, pid } => self.template_forked(template, pid, &mut actions),
+            Event::TemplateForkFailed { template, reason } => {
+                self.template_fork_failed(template, &reason, now, &mut actions);
+            }
+            Event::TemplateReady(template) => self.template_ready(template),
+            Event::WorkerForked { worker, pid } => self.worker_forked(worker, pid, now, &mut actions),
+            Event::WorkerForkFailed { worker, reason } => {
+                self.worker_fork_failed(worker, &reason, now, &mut actions);
+            }
+            Event::WorkerReady(worker) => self.worker_ready(worker, &mut actions),
+            Event::LoadFailed { who, why } => self.load_failed(who, why, now, &mut actions),
+            Event::ProcessEnded { pid, exit } => self.process_ended(pid, exit, now, &mut actions),
+        }
+        if self.ending.is_some() {
+            self.press_on(now, &mut actions);
+        } else {
+            self.fill(now, &mut actions);
+        }
+        actions
+    }
+
+    /// When [`Event::Tick`] is due next; `None`: only events count.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        match &self.ending {
+            Some(ending) => Some(ending.deadline),
+            None => self.groups.iter().filter_map(Group::deadline).min(),
+        }
+    }
+
+    /// Whether all wanted workers are ready, and none of it is ending.
+    pub fn is_ready(&self) -> bool {
+        self.ending.is_none() && !self.ended && self.groups.iter().all(Group::is_ready)
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// A worker that has outlived its first moments ends the row of early deaths.
+    fn credit_survivors(&mut self, now: Instant) {
+        let moments = self.policy.first_moments;
+        for worker in self.groups.iter_mut().flat_map(Group::workers_mut) {
+            if worker.state == WorkerState::Ready && !worker.credited && now >= worker.since + moments {
+                worker.credited = true;
+                self.early = 0;
+            }
+        }
+    }
+
+    /// Asks for whatever is missing and due.
+    fn fill(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for index in 0..self.groups.len() {
+            if let Template::None { not_before } = self.groups[index].template
+                && not_before.is_none_or(|time| time <= now)
+            {
+                let template = TemplateId(self.id());
+                let group = &mut self.groups[index];
+                group.template = Template::Asked(template);
+                let generation = group.generation;
+                actions.push(Action::ForkTemplate { group: index, template, generation });
+            }
+            let Template::Ready(template, _) = self.groups[index].template else { continue };
+            for place in 0..self.groups[index].slots.len() {
+                if !self.groups[index].slots[place].is_due(now) {
+                    continue;
+                }
+                let worker = WorkerId(self.id());
+                let group = &mut self.groups[index];
+                let (slot, generation) = (group.first_slot + place, group.generation);
+                group.slots[place].fill(Worker::asked(worker, now));
+                actions.push(Action::Spawn { template, worker, slot, generation });
+            }
+        }
+    }
+
+    fn template_forked(&mut self, template: TemplateId, pid: Pid, actions: &mut Vec<Action>) {
+        let Some(group) = self.group_of(template) else { return };
+        group.template = Template::Booting(template, pid);
+        if let Some(ending) = &self.ending {
+            ending.dismiss_template(template, pid, false, actions);
+        }
+    }
+
+    fn template_fork_failed(
+        &mut self,
+        template: TemplateId,
+        reason: &str,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(index) = self.index_of(template) else { return };
+        actions
+            .push(Action::Log(Level::Error, format!("the template process could not be started: {reason}")));
+        let wait = self.count_failure(now, actions);
+        self.groups[index].template = Template::None { not_before: Some(now + wait) };
+    }
+
+    fn template_ready(&mut self, template: TemplateId) {
+        if let Some(group) = self.group_of(template)
+            && let Template::Booting(id, pid) = group.template
+        {
+            group.template = Template::Ready(id, pid);
+        }
+    }
+
+    fn worker_forked(&mut self, worker: WorkerId, pid: Pid, now: Instant, actions: &mut Vec<Action>) {
+        let Some(found) = self.worker(worker) else {
+            // Its template was given up in between: it is nobody's.
+            actions.push(Action::Kill(pid));
+            return;
+        };
+        found.pid = Some(pid);
+        found.since = now;
+        if found.state == WorkerState::Asked {
+            found.state = WorkerState::Booting;
+        }
+        if let Some(ending) = &self.ending {
+            ending.dismiss_worker(worker, pid, false, now, actions);
+        }
+    }
+
+    fn worker_fork_failed(
+        &mut self,
+        worker: WorkerId,
+        reason: &str,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some((index, place)) = self.place_of(|found| found.id == worker) else { return };
+        actions.push(Action::Log(Level::Error, format!("a worker could not be started: {reason}")));
+        // Short of processes or memory: no reason to end what serves already.
+        let serving =
+            self.groups.iter_mut().flat_map(Group::workers_mut).any(|w| w.state == WorkerState::Ready);
+        let wait = if serving { self.policy.back_off_limit } else { self.count_failure(now, actions) };
+        let group = &mut self.groups[index];
+        group.slots[place].empty(now + wait);
+        actions.push(Action::Forget { worker, slot: group.first_slot + place });
+    }
+
+    fn worker_ready(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
+        let Some((index, place)) = self.place_of(|found| found.id == worker) else { return };
+        let group = &mut self.groups[index];
+        group.had_ready = true;
+        if let Some(worker) = &mut group.slots[place].worker {
+            worker.state = WorkerState::Ready;
+        }
+        if !self.was_ready && self.is_ready() {
+            self.was_ready = true;
+            actions.push(Action::Ready);
+        }
+    }
+
+    fn load_failed(&mut self, who: Loader, why: String, now: Instant, actions: &mut Vec<Action>) {
+        // All workers fail alike: the first one's traceback is enough.
+        if self.ending.is_some() {
+            return;
+        }
+        let index = match who {
+            Loader::Template(template) => self.index_of(template),
+            Loader::Worker(worker) => self.place_of(|found| found.id == worker).map(|(index, _)| index),
+        };
+        let Some(index) = index else { return };
+        actions.push(Action::Log(Level::Error, why));
+        if !self.groups[index].had_ready {
+            self.end(exit_code::APPLICATION, StopHow::Now, now, actions);
+        }
+    }
+
+    fn process_ended(&mut self, pid: Pid, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
+        if let Some((index, place)) = self.place_of(|worker| worker.pid == Some(pid)) {
+            self.worker_ended(index, place, exit, now, actions);
+        } else if let Some(index) = self.groups.iter().position(|group| group.template.pid() == Some(pid)) {
+            self.template_ended(index, exit, now, actions);
+        }
+        // Anything else is an orphan that came to us as its subreaper.
+    }
+
+    fn worker_ended(
+        &mut self,
+        index: usize,
+        place: usize,
+        exit: Exit,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let group = &mut self.groups[index];
+        let slot = group.first_slot + place;
+        let Some(worker) = group.slots[place].worker.take() else { return };
+        let had_ready = group.had_ready;
+        actions.push(Action::Forget { worker: worker.id, slot });
+        let mut wait = Duration::ZERO;
+        if self.ending.is_none() {
+            let ready = worker.state == WorkerState::Ready;
+            if exit == Exit::Code(exit_code::APPLICATION) && !ready && !had_ready {
+                self.end(exit_code::APPLICATION, StopHow::Now, now, actions);
+            } else {
+                let level = if exit == Exit::Code(0) { Level::Info } else { Level::Error };
+                let what = worker.pid.map_or_else(String::new, |pid| format!(" {pid}"));
+                let when = if ready { "" } else { " before it was ready" };
+                actions.push(Action::Log(level, format!("worker{what} {exit}{when}")));
+                // SIGKILL comes from outside, and code 0 is asked for: neither says that the worker cannot run.
+                let young = now < worker.since + self.policy.first_moments;
+                let harmless = matches!(exit, Exit::Code(0) | Exit::Signal(SIGKILL));
+                if !ready || (young && !harmless) {
+                    wait = self.count_failure(now, actions);
+                }
+            }
+        }
+        self.groups[index].slots[place].empty(now + wait);
+    }
+
+    fn template_ended(&mut self, index: usize, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
+        let group = &mut self.groups[index];
+        let (name, had_ready) = (group.name.clone(), group.had_ready);
+        // What it was asked for and had not forked yet has gone with it.
+        for (slot, worker) in group.drop_asked(now) {
+            actions.push(Action::Forget { worker, slot });
+        }
+        group.template = Template::None { not_before: None };
+        if self.ending.is_some() {
+            return;
+        }
+        if exit == Exit::Code(exit_code::APPLICATION) && !had_ready {
+            self.end(exit_code::APPLICATION, StopHow::Now, now, actions);
+            return;
+        }
+        actions.push(Action::Log(Level::Error, format!("the template process of {name} {exit}")));
+        let wait = self.count_failure(now, actions);
+        self.groups[index].template = Template::None { not_before: Some(now + wait) };
+    }
+
+    /// Counts an early death, and ends everything when there were too many. Returns how long to wait.
+    fn count_failure(&mut self, now: Instant, actions: &mut Vec<Action>) -> Duration {
+        self.early += 1;
+        if self.early >= self.policy.early_deaths && self.ending.is_none() {
+            let count = self.early;
+            let text = format!("{count} processes in a row died within their first seconds: giving up");
+            actions.push(Action::Log(Level::Error, text));
+            let within = self.policy.graceful_timeout;
+            self.end(exit_code::WORKERS_FAIL, StopHow::Graceful { within }, now, actions);
+        }
+        let factor = 1_u32 << (self.early - 1).min(16);
+        self.policy.back_off.saturating_mul(factor).min(self.policy.back_off_limit)
+    }
+
+    fn index_of(&self, template: TemplateId) -> Option<usize> {
+        self.groups.iter().position(|group| group.template.id() == Some(template))
+    }
+
+    fn group_of(&mut self, template: TemplateId) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| group.template.id() == Some(template))
+    }
+
+    fn worker(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.groups.iter_mut().flat_map(Group::workers_mut).find(|worker| worker.id == id)
+    }
+
+    fn place_of(&self, is_it: impl Fn(&Worker) -> bool) -> Option<(usize, usize)> {
+        self.groups.iter().enumerate().find_map(|(index, group)| {
+            let place = group.slots.iter().position(|slot| slot.worker.as_ref().is_some_and(&is_it))?;
+            Some((index, place))
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! What supervisor, template and worker say to each other: one message of a channel each.
+//!
+//! All ends run the same binary, so the form needs no version: a tag, numbers of eight bytes, text to the end.
+
+use std::time::Duration;
+
+use stdserve_sys::process::Pid;
+
+/// The longest text in a message; longer ones are cut.
+const TEXT_LIMIT: usize = 16 * 1024;
+
+/// From the supervisor to a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToTemplate {
+    /// Fork a worker. The worker's end of its channel comes along.
+    Spawn {
+        /// The supervisor's name for it.
+        worker: u64,
+        /// Its row of the scoreboard.
+        slot: u64,
+        /// Which load of the application it serves.
+        generation: u64,
+    },
+}
+
+/// From a template to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromTemplate {
+    /// Workers can be forked.
+    Ready,
+    /// A worker was forked; it goes on only after this was sent.
+    Forked {
+        /// Which.
+        worker: u64,
+        /// Its process.
+        pid: Pid,
+    },
+    /// The application could not be loaded.
+    LoadFailed(String),
+    /// A worker could not be forked.
+    ForkFailed {
+        /// Which.
+        worker: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// From the supervisor to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWorker {
+    /// Accept no more, finish what runs and what is queued, within this time; then end.
+    Drain(Duration),
+    /// End at once.
+    StopNow,
+}
+
+/// From a worker to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromWorker {
+    /// It accepts connections.
+    Ready,
+    /// The application could not be loaded.
+    LoadFailed(String),
+}
+
+fn encode(tag: u8, numbers: &[u64], text: &str) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    for number in numbers {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    // The end of a traceback says most.
+    bytes.extend_from_slice(&text.as_bytes()[text.len().saturating_sub(TEXT_LIMIT)..]);
+    bytes
+}
+
+fn decode<const N: usize>(bytes: &[u8]) -> Option<([u64; N], String)> {
+    let (words, text) = bytes.split_at_checked(8 * N)?;
+    let mut numbers = [0; N];
+    for (number, word) in numbers.iter_mut().zip(words.chunks_exact(8)) {
+        *number = u64::from_le_bytes(word.try_into().ok()?);
+    }
+    Some((numbers, String::from_utf8_lossy(text).into_owned()))
+}
+
+impl ToTemplate {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Spawn { worker, slot, generation } => encode(b'S', &[*worker, *slot, *generation], ""),
+        }
+    }
+
+    /// From bytes; `None` when they are no such message.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        let ([worker, slot, generation], _) = decode(rest)?;
+        (*tag == b'S').then_some(Self::Spawn { worker, slot, generation })
+    }
+}
+
+impl FromTemplate {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Ready => encode(b'R', &[], ""),
+            Self::Forked { worker, pid } => encode(b'F', &[*worker, u64::from(pid.0)], ""),
+            Self::LoadFailed(why) => encode(b'L', &[], why),
+            Self::ForkFailed { worker, reason } => encode(b'X', &[*worker], reason),
+        }
+    }
+
+    /// From bytes; `None` when they are no such message.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'R', _) => Some(Self::Ready),
+            (b'L', rest) => Some(Self::LoadFailed(String::from_utf8_lossy(rest).into_owned())),
+            (b'F', rest) => {
+                let ([worker, pid], _) = decode(rest)?;
+                Some(Self::Forked { worker, pid: Pid(u32::try_from(pid).ok()?) })
+            }
+            (b'X', rest) => {
+                let ([worker], reason) = decode(rest)?;
+                Some(Self::ForkFailed { worker, reason })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ToWorker {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Drain(within) => encode(b'D', &[u64::try_from(within.as_millis()).unwrap_or(u64::MAX)], ""),
+            Self::StopNow => encode(b'N', &[], ""),
+        }
+    }
+
+    /// From bytes; `None` when they are no such message.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'D', rest) => {
+                let ([within], _) = decode(rest)?;
+                Some(Self::Drain(Duration::from_millis(within)))
+            }
+            (b'N', _) => Some(Self::StopNow),
+            _ => None,
+        }
+    }
+}
+
+impl FromWorker {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Ready => encode(b'R', &[], ""),
+            Self::LoadFailed(why) => encode(b'L', &[], why),
+        }
+    }
+
+    /// From bytes; `None` when they are no such message.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'R', _) => Some(Self::Ready),
+            (b'L', rest) => Some(Self::LoadFailed(String::from_utf8_lossy(rest).into_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(a: u64, b: u64, c: u64, pid: u32, text in ".{0,40}") {
+            let spawn = ToTemplate::Spawn { worker: a, slot: b, generation: c };
+            prop_assert_eq!(ToTemplate::decode(&spawn.encode()), Some(spawn));
+            for message in [
+                FromTemplate::Ready,
+                FromTemplate::Forked { worker: a, pid: Pid(pid) },
+                FromTemplate::ForkFailed { worker: a, reason: text.clone() },
+                FromTemplate::LoadFailed(text.clone()),
+            ] {
+                prop_assert_eq!(FromTemplate::decode(&message.encode()), Some(message));
+            }
+            for message in [FromWorker::Ready, FromWorker::LoadFailed(text)] {
+                prop_assert_eq!(FromWorker::decode(&message.encode()), Some(message));
+            }
+            for message in [ToWorker::Drain(Duration::from_millis(a)), ToWorker::StopNow] {
+                prop_assert_eq!(ToWorker::decode(&message.encode()), Some(message));
+            }
+        }
+
+        #[test]
+        fn rubbish_is_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = (ToTemplate::decode(&bytes), FromTemplate::decode(&bytes));
+            let _ = (ToWorker::decode(&bytes), FromWorker::decode(&bytes));
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The loop around the machine: signals, children and messages become events, actions become system calls.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use stdserve_sys::channel::Channel;
+use stdserve_sys::poller::Poller;
+use stdserve_sys::process::{self, Fork, ForkError, Pid};
+use stdserve_sys::scoreboard::Scoreboard;
+use stdserve_sys::signals::{self, SignalReader};
+
+use crate::machine::{
+    Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
+};
+use crate::messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+use crate::seats::TemplateSeat;
+
+/// What only the host of the application can do.
+pub trait Host {
+    /// Forks this process, with the host language's hooks around it.
+    fn fork(&mut self) -> Result<Fork, ForkError>;
+    /// The child's life as a template. Everything of the supervisor's is closed and no signal is blocked.
+    fn template(&mut self, seat: TemplateSeat) -> !;
+    /// Writes a log line.
+    fn log(&mut self, level: Level, text: &str);
+    /// All workers are ready for the first time.
+    fn ready(&mut self);
+    /// The end has begun: close this process's copies of the listeners, so that nobody queues who is not served.
+    fn close_listeners(&mut self);
+}
+
+const HANDLED: [i32; 10] = [
+    signals::SIGCHLD,
+    signals::SIGTERM,
+    signals::SIGINT,
+    signals::SIGQUIT,
+    signals::SIGHUP,
+    signals::SIGUSR1,
+    signals::SIGUSR2,
+    signals::SIGTTIN,
+    signals::SIGTTOU,
+    signals::SIGWINCH,
+];
+
+const SIGNALS: usize = 0;
+
+/// Who is at the other end of a channel. Templates and workers take their numbers from one counter, so that a number
+/// is a token of the poller too.
+#[derive(Debug)]
+enum Peer {
+    Template(TemplateId),
+    Worker(WorkerId),
+}
+
+struct Runner<'a> {
+    machine: Machine,
+    signals: SignalReader,
+    poller: Poller,
+    channels: HashMap<usize, (Peer, Channel)>,
+    scoreboard: &'a Scoreboard,
+    /// Whose end was seen in this round, and may not have been told to the machine yet.
+    reaped: Vec<Pid>,
+}
+
+/// Runs until everything has ended; returns the exit code. The process must have one thread, and becomes the parent
+/// of whatever its descendants leave behind.
+pub fn run(
+    plans: &[GroupPlan],
+    policy: Policy,
+    scoreboard: &Scoreboard,
+    host: &mut dyn Host,
+) -> io::Result<i32> {
+    process::become_subreaper()?;
+    let signals = SignalReader::new(&HANDLED)?;
+    let poller = Poller::new(64)?;
+    poller.add_readable(&signals, SIGNALS)?;
+    let machine = Machine::new(plans, policy);
+    let mut runner =
+        Runner { machine, signals, poller, channels: HashMap::new(), scoreboard, reaped: Vec::new() };
+    let mut events = vec![Event::Start];
+    loop {
+        for event in std::mem::take(&mut events) {
+            let actions = runner.machine.handle(event, Instant::now());
+            for action in actions {
+                if let Action::Exit(code) = action {
+                    return Ok(code);
+                }
+                let Some(answer) = runner.carry_out(action, host) else { continue };
+                match answer {
+                    Answer::Event(event) => events.push(event),
+                    Answer::Child(seat) => {
+                        // The child's copies of everything that is the supervisor's.
+                        drop(runner);
+                        // A mask that is valid is always taken.
+                        let _ = signals::unblock_all();
+                        host.template(seat);
+                    }
+                }
+            }
+        }
+        if events.is_empty() {
+            events = runner.wait()?;
+        }
+    }
+}
+
+enum Answer {
+    Event(Event),
+    Child(TemplateSeat),
+}
+
+impl Runner<'_> {
+    fn carry_out(&mut self, action: Action, host: &mut dyn Host) -> Option<Answer> {
+        match action {
+            Action::ForkTemplate { group, template, generation } => {
+                Some(match self.fork_template(group, template, generation, host) {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        Answer::Event(Event::TemplateForkFailed { template, reason: error.to_string() })
+                    }
+                })
+            }
+            Action::CloseListeners => {
+                host.close_listeners();
+                None
+            }
+            Action::CloseTemplate(template) => {
+                if let Some((_, channel)) = self.channels.get(&(template.0 as usize)) {
+                    // What it says until its end is still read. An error means that it has ended.
+                    let _ = channel.end_sending();
+                }
+                None
+            }
+            Action::Spawn { template, worker, slot, generation } => {
+                let error = self.spawn(template, worker, slot, generation).err()?;
+                Some(Answer::Event(Event::WorkerForkFailed { worker, reason: error.to_string() }))
+            }
+            Action::Stop { worker, pid, how } => {
+                self.stop(worker, pid, how);
+                None
+            }
+            Action::Terminate(pid) => {
+                self.signal(pid, signals::SIGTERM);
+                None
+            }
+            Action::Kill(pid) => {
+                self.signal(pid, signals::SIGKILL);
+                None
+            }
+            Action::Forget { worker, slot } => {
+                self.close(worker.0);
+                if let Some(row) = self.scoreboard.row(slot) {
+                    row.clear();
+                }
+                None
+            }
+            Action::Log(level, text) => {
+                host.log(level, &text);
+                None
+            }
+            Action::Ready => {
+                host.ready();
+                None
+            }
+            Action::Exit(_) => None,
+        }
+    }
+
+    fn fork_template(
+        &mut self,
+        group: usize,
+        template: TemplateId,
+        generation: u64,
+        host: &mut dyn Host,
+    ) -> Result<Answer, ForkError> {
+        let (ours, theirs) = Channel::pair()?;
+        let supervisor = Pid::this();
+        match host.fork()? {
+            Fork::Child => {
+                drop(ours);
+                Ok(Answer::Child(TemplateSeat { group, generation, supervisor, channel: theirs }))
+            }
+            Fork::Parent(pid) => {
+                drop(theirs);
+                self.open(template.0, Peer::Template(template), ours)?;
+                Ok(Answer::Event(Event::TemplateForked { template, pid }))
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        template: TemplateId,
+        worker: WorkerId,
+        slot: usize,
+        generation: u64,
+    ) -> io::Result<()> {
+        let (ours, theirs) = Channel::pair()?;
+        let order = ToTemplate::Spawn { worker: worker.0, slot: slot as u64, generation };
+        let (_, channel) = self.channels.get(&(template.0 as usize)).ok_or(io::ErrorKind::BrokenPipe)?;
+        channel.send(&order.encode(), Some(theirs.as_fd()))?;
+        self.open(worker.0, Peer::Worker(worker), ours)
+    }
+
+    fn stop(&mut self, worker: WorkerId, pid: Pid, how: StopHow) {
+        let order = match how {
+            StopHow::Graceful { within } => ToWorker::Drain(within),
+            StopHow::Now => ToWorker::StopNow,
+        };
+        let told =
+            self.channels.get(&(worker.0 as usize)).map(|(_, channel)| channel.send(&order.encode(), None));
+        if !matches!(told, Some(Ok(()))) {
+            // Its application has closed the channel, or it does not read: SIGTERM is what is left.
+            self.signal(pid, signals::SIGTERM);
+        }
+    }
+
+    /// A child that is not reaped keeps its number; one that is just reaped may have lost it to somebody else.
+    fn signal(&self, pid: Pid, signal: i32) {
+        if !self.reaped.contains(&pid) {
+            let _ = process::kill(pid, signal);
+        }
+    }
+
+    fn open(&mut self, number: u64, peer: Peer, channel: Channel) -> io::Result<()> {
+        self.poller.add_readable(&channel, number as usize)?;
+        self.channels.insert(number as usize, (peer, channel));
+        Ok(())
+    }
+
+    fn close(&mut self, number: u64) {
+        if let Some((_, channel)) = self.channels.remove(&(number as usize)) {
+            // A child may hold a copy, so that closing alone would not take it out of the poller.
+            let _ = self.poller.remove(&channel);
+        }
+    }
+
+    /// Waits for something to happen.
+    fn wait(&mut self) -> io::Result<Vec<Event>> {
+        let now = Instant::now();
+        let timeout = self.machine.deadline().map(|deadline| deadline.saturating_duration_since(now));
+        self.poller.wait(timeout)?;
+        let mut events = Vec::new();
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                signals::SIGCHLD => {}
+                signals::SIGTERM => events.push(Event::Signal(Signal::Terminate)),
+                signals::SIGINT => events.push(Event::Signal(Signal::Interrupt)),
+                signals::SIGQUIT => events.push(Event::Signal(Signal::Quit)),
+                signals::SIGHUP => events.push(Event::Signal(Signal::Hangup)),
+                other => events.push(Event::Signal(Signal::Other(other))),
+            }
+        }
+        // A worker speaks only after its template has announced it, and ends after it has spoken. So they are asked in
+        // the order ends, workers, templates, and what was found is told in the opposite one.
+        let ended = process::reap();
+        self.reaped = ended.iter().map(|(pid, _)| *pid).collect();
+        let (templates, workers): (Vec<usize>, Vec<usize>) =
+            self.channels.keys().partition(|number| matches!(self.channels[number].0, Peer::Template(_)));
+        let mut said = Vec::new();
+        for number in workers {
+            self.read(number, &mut said);
+        }
+        for number in templates {
+            self.read(number, &mut events);
+        }
+        events.extend(said);
+        events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
+        events.push(Event::Tick);
+        Ok(events)
+    }
+
+    fn read(&mut self, number: usize, events: &mut Vec<Event>) {
+        while let Some((peer, channel)) = self.channels.get(&number) {
+            match channel.try_receive() {
+                Ok(Some(message)) => events.extend(match *peer {
+                    Peer::Template(template) => from_template(template, &message.bytes),
+                    Peer::Worker(worker) => FromWorker::decode(&message.bytes).map(|message| match message {
+                        FromWorker::Ready => Event::WorkerReady(worker),
+                        FromWorker::LoadFailed(why) => Event::LoadFailed { who: Loader::Worker(worker), why },
+                    }),
+                }),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The other end is closed: its process ends, or has ended, which is told by its exit.
+                Ok(None) | Err(_) => self.close(number as u64),
+            }
+        }
+    }
+}
+
+fn from_template(template: TemplateId, bytes: &[u8]) -> Option<Event> {
+    Some(match FromTemplate::decode(bytes)? {
+        FromTemplate::Ready => Event::TemplateReady(template),
+        FromTemplate::LoadFailed(why) => Event::LoadFailed { who: Loader::Template(template), why },
+        FromTemplate::Forked { worker, pid } => Event::WorkerForked { worker: WorkerId(worker), pid },
+        FromTemplate::ForkFailed { worker, reason } => {
+            Event::WorkerForkFailed { worker: WorkerId(worker), reason }
+        }
+    })
+}
