@@ -124,108 +124,118 @@ impl<L, P: Clone> Handover<L, P> {
 
 #[cfg(all(test, loom))]
 mod tests {
+    use super::super::baton::Entry;
     use super::*;
-    use loom::sync::{Arc, Mutex};
+    use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
+    /// A loop, two requests, and a crew of three. The first request to run returns only when the other is answered,
+    /// so that a take-over that is lost is a deadlock, which loom finds.
     struct World {
-        handover: Handover<u32, thread::Thread>,
+        handover: Handover<(), thread::Thread>,
         pending: u32,
+        started: u32,
         published: u32,
         written: u32,
     }
 
     const REQUESTS: u32 = 2;
 
-    /// One thread of the crew, as `member.rs` has it, with a time-out that may pass at any moment and requests that
-    /// block only as long as the scheduler likes.
-    fn member(shared: &Mutex<World>) {
-        let me = shared.lock().unwrap().handover.join(thread::current());
+    type Shared = (Mutex<World>, Condvar);
+
+    /// One thread of the crew, as `member.rs` has it. Take-overs are always due, which is a time-out at any moment;
+    /// whoever watches over a loop that is led sleeps until it is woken, which is the hardest case.
+    fn member(shared: &Shared) {
+        let (world, changed) = shared;
+        let me = world.lock().unwrap().handover.join(thread::current());
+        // As `Crew::serve` wakes the loop: the leader may have waited for one more thread.
+        changed.notify_all();
         loop {
-            let mut world = shared.lock().unwrap();
-            if world.written == REQUESTS {
-                break;
+            let mut now = world.lock().unwrap();
+            if now.written == REQUESTS {
+                return;
             }
-            match world.handover.rest(me, true, true) {
-                Rest::Sleep(Sleep::UntilWoken) => {
-                    drop(world);
+            match now.handover.rest(me, true, true) {
+                Rest::Lead(()) => {
+                    drop(now);
+                    lead(me, world, changed);
+                }
+                Rest::Sleep(sleep) => {
+                    assert_eq!(sleep, Sleep::UntilWoken);
+                    drop(now);
                     thread::park();
-                    continue;
                 }
-                Rest::Sleep(_) => {
-                    drop(world);
-                    thread::yield_now();
-                    continue;
-                }
-                Rest::Lead(mut turns) => loop {
-                    turns += 1;
-                    world.written += std::mem::take(&mut world.published);
-                    if world.written == REQUESTS {
-                        // The crew ends: everyone is woken, as `Crew::stop` does.
-                        for other in world.handover.wakers() {
-                            other.unpark();
-                        }
-                        return;
-                    }
-                    world.handover.baton.steal_run();
-                    if world.pending == 0 || world.handover.baton.entry() != super::super::baton::Entry::Yes {
-                        // Polls on: in the model, lets the others come.
-                        world.handover.put_down(me, turns);
-                        let watcher = world.handover.hand_over();
-                        drop(world);
-                        if let Some(watcher) = watcher {
-                            watcher.unpark();
-                        }
-                        thread::yield_now();
-                        break;
-                    }
-                    let watcher = world.handover.enter(me, turns);
-                    drop(world);
-                    if let Some(watcher) = watcher {
-                        watcher.unpark();
-                    }
-                    let mut inside = shared.lock().unwrap();
-                    if inside.pending > 0 && inside.handover.baton.start(me) {
-                        inside.pending -= 1;
-                        drop(inside);
-                        thread::yield_now();
-                        inside = shared.lock().unwrap();
-                        if inside.handover.baton.lies_free() {
-                            inside.published += 1;
-                        } else {
-                            inside.written += 1;
-                        }
-                    }
-                    match inside.handover.leave(me) {
-                        Some(back) => (turns, world) = (back, inside),
-                        None => break,
-                    }
-                },
             }
         }
-        // The last word to those who sleep.
-        for other in shared.lock().unwrap().handover.wakers() {
-            other.unpark();
+    }
+
+    fn lead(me: Member, world: &Mutex<World>, changed: &Condvar) {
+        let mut now = world.lock().unwrap();
+        loop {
+            now.written += std::mem::take(&mut now.published);
+            changed.notify_all();
+            if now.written == REQUESTS {
+                let wakers = now.handover.wakers();
+                drop(now);
+                for waker in wakers {
+                    waker.unpark();
+                }
+                return;
+            }
+            now.handover.baton.steal_run();
+            if now.pending == 0 || now.handover.baton.entry() != Entry::Yes {
+                // Polls, until something happens or one more thread has come.
+                now = changed.wait(now).unwrap();
+                continue;
+            }
+            let watcher = now.handover.enter(me, ());
+            drop(now);
+            if let Some(watcher) = watcher {
+                watcher.unpark();
+            }
+            now = world.lock().unwrap();
+            if now.handover.baton.start(me) && now.pending > 0 {
+                now.pending -= 1;
+                now.started += 1;
+                // A leader who found that the runner had not started yet looks again after a while.
+                changed.notify_all();
+                let first = now.started == 1;
+                while first && now.written == 0 {
+                    now = changed.wait(now).unwrap();
+                }
+                if now.handover.baton.lies_free() {
+                    now.published += 1;
+                } else {
+                    now.written += 1;
+                    changed.notify_all();
+                }
+            }
+            if now.handover.leave(me).is_none() {
+                // As `Crew::enter` wakes the loop: one thread more is free.
+                changed.notify_all();
+                return;
+            }
         }
     }
 
     #[test]
-    fn the_loop_is_never_lost_and_every_answer_is_written() {
+    fn lost_takeover_a_request_that_waits_for_another_is_answered() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(|| {
-            let world = World {
-                handover: Handover::new(Baton::new(2), 0),
-                pending: REQUESTS,
-                published: 0,
-                written: 0,
-            };
-            let shared = Arc::new(Mutex::new(world));
-            let other = Arc::clone(&shared);
-            let second = thread::spawn(move || member(&other));
-            member(&shared);
-            second.join().unwrap();
-            assert_eq!(shared.lock().unwrap().written, REQUESTS);
+            let handover = Handover::new(Baton::new(2), ());
+            let shared: Arc<Shared> = Arc::new((
+                Mutex::new(World { handover, pending: REQUESTS, started: 0, published: 0, written: 0 }),
+                Condvar::new(),
+            ));
+            let members = [(); 3].map(|()| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || member(&shared))
+            });
+            for member in members {
+                member.join().unwrap();
+            }
+            assert_eq!(shared.0.lock().unwrap().written, REQUESTS);
         });
     }
 }
