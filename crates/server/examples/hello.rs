@@ -25,10 +25,12 @@ impl Service for Hello {
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let registry = Registry::open(&[(None, BindAddress::Tcp(address.parse()?))], 2048)?;
+    let mut listeners = Vec::new();
     for listener in registry.listeners() {
         println!("listening on {}", listener.url());
+        listeners.push(listener.try_clone()?);
     }
-    let builder = Server::builder(Settings::default()).listeners(registry.into_listeners());
+    let builder = Server::builder(Settings::default()).listeners(listeners);
     let server = builder.build(Arc::new(Hello), Arc::new(StdThreads))?;
     server.start()?;
     server.wait(None);

@@ -148,11 +148,25 @@ impl Link {
         Ok(taken)
     }
 
+    /// Queues a stretch of a file that holds what memory had no room for.
+    pub(crate) fn queue_spooled(&self, file: &Arc<File>, offset: u64, length: u64) -> Result<(), Gone> {
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        self.lock().queue.push_file(Arc::clone(file), offset, length);
+        Ok(())
+    }
+
+    /// Whether nothing is queued.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.lock().queue.is_empty()
+    }
+
     /// Sends `head`, then a stretch of a file, behind what is queued.
     pub(crate) fn send_file(
         &self,
         head: Vec<u8>,
-        file: File,
+        file: Arc<File>,
         mut offset: u64,
         mut left: u64,
     ) -> Result<(), Gone> {
@@ -186,14 +200,15 @@ impl Link {
         Ok(())
     }
 
-    /// Waits until less than half of `bound` is queued. At most `patience` without the client taking anything.
-    pub(crate) fn wait_for_room(&self, bound: usize, patience: Duration) -> Result<(), Gone> {
+    /// Waits until at most `queued` bytes wait in memory, and nothing in files. At most `patience` without the client
+    /// taking anything.
+    pub(crate) fn wait_for_room(&self, queued: usize, patience: Duration) -> Result<(), Gone> {
         let mut sending = self.lock();
         loop {
             if self.is_gone() {
                 return Err(Gone);
             }
-            if sending.queue.is_empty() || sending.queue.in_memory() <= bound / 2 {
+            if !sending.queue.has_files() && sending.queue.in_memory() <= queued {
                 return Ok(());
             }
             let waited = sending.progress.elapsed();
@@ -259,7 +274,7 @@ impl Drop for Link {
 }
 
 /// Copies at most `room` bytes of what stands behind the first `skip` bytes of `pieces`.
-fn copy_behind(pieces: &Pieces<'_>, mut skip: usize, room: usize) -> Vec<u8> {
+pub(crate) fn copy_behind(pieces: &Pieces<'_>, mut skip: usize, room: usize) -> Vec<u8> {
     let mut rest = Vec::new();
     for piece in pieces {
         let from = skip.min(piece.len());
@@ -315,7 +330,7 @@ mod tests {
         let link = Arc::new(link);
         link.send_pieces([b"", &vec![0; 4_000_000], b""], 1_000_000).unwrap();
         let other = Arc::clone(&link);
-        let waiter = std::thread::spawn(move || other.wait_for_room(1_000_000, Duration::from_secs(60)));
+        let waiter = std::thread::spawn(move || other.wait_for_room(1000, Duration::from_secs(60)));
         link.give_up();
         assert_eq!(waiter.join().unwrap(), Err(Gone));
     }

@@ -53,7 +53,7 @@ impl Budget {
 #[derive(Debug)]
 enum Piece {
     Bytes { data: Vec<u8>, sent: usize },
-    File { file: File, offset: u64, left: u64 },
+    File { file: Arc<File>, offset: u64, left: u64 },
 }
 
 /// The queue of one connection.
@@ -78,6 +78,10 @@ impl Outbound {
         self.in_memory
     }
 
+    pub(crate) fn has_files(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::File { .. }))
+    }
+
     /// How many more bytes may be queued: up to `bound` of this connection and what all of them share. An empty queue
     /// always has some room, so that no answer stands still for the others' sake.
     pub(crate) fn room(&self, bound: usize) -> usize {
@@ -95,7 +99,15 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn push_file(&mut self, file: File, offset: u64, left: u64) {
+    /// Queues a stretch of a file, as part of the last one where it follows it.
+    pub(crate) fn push_file(&mut self, file: Arc<File>, offset: u64, left: u64) {
+        if let Some(Piece::File { file: last, offset: at, left: before }) = self.pieces.back_mut()
+            && Arc::ptr_eq(last, &file)
+            && *at + *before == offset
+        {
+            *before += left;
+            return;
+        }
         if left > 0 {
             self.pieces.push_back(Piece::File { file, offset, left });
         }

@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use stdserve_proto::h1::{BodyFraming, Framing};
 
 use crate::crew::{Crew, Done, End};
 use crate::exchange::Inner;
+use crate::link::{Pieces, copy_behind};
+use crate::settings::Settings;
 
 /// The client has gone, or took nothing for too long: what is left of the answer has nowhere to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +36,60 @@ pub struct Stream {
     owed: u64,
     /// Bytes left of the chunk that has begun.
     chunk_left: usize,
+    overflow: Overflow,
+}
+
+/// Of one answer, so much is kept in memory for a slow client; what is beyond goes to a temporary file.
+const IN_MEMORY: usize = 1 << 20;
+
+/// The temporary file of one answer, made when memory is full. It is written by the streaming thread, never by
+/// whoever runs the loop.
+#[derive(Debug, Default)]
+struct Overflow {
+    file: Option<Arc<File>>,
+    /// Where the next piece goes. Back at the start when the client has taken everything.
+    end: u64,
+    failed: bool,
+}
+
+impl Overflow {
+    /// Writes as much of `pieces` behind the first `skip` bytes as the bound allows. Returns where it stands: nothing
+    /// where there is no room, on the disk either.
+    fn keep(
+        &mut self,
+        pieces: Pieces<'_>,
+        skip: usize,
+        settings: &Settings,
+    ) -> Option<(&Arc<File>, u64, u64)> {
+        let bound = settings.response_buffer.saturating_sub(IN_MEMORY) as u64;
+        let room = bound.saturating_sub(self.end) as usize;
+        let rest = copy_behind(&pieces, skip, room);
+        if rest.is_empty() || self.failed {
+            return None;
+        }
+        if self.file.is_none() {
+            self.file = stdserve_sys::tempfile::unlinked(&settings.temporary).ok().map(Arc::new);
+        }
+        let at = self.end;
+        match &self.file {
+            Some(file) if file.write_all_at(&rest, at).is_ok() => {
+                self.end += rest.len() as u64;
+                Some((file, at, rest.len() as u64))
+            }
+            // A full disk is no reason to fail: the thread waits for the client instead.
+            _ => {
+                self.failed = true;
+                None
+            }
+        }
+    }
 }
 
 impl Stream {
     /// `inner.out` holds the head, which goes out with the first piece.
     pub(crate) fn new(inner: Box<Inner>, crew: Arc<Crew>, framing: Framing) -> Self {
         let owed = if let BodyFraming::Length(length) = framing.body { length } else { 0 };
-        Self { inner: Some(inner), crew, framing, owed, chunk_left: 0 }
+        Self { inner: Some(inner), crew, framing, owed, chunk_left: 0, overflow: Overflow::default() }
     }
 
     /// How the body is delimited.
@@ -57,7 +107,7 @@ impl Stream {
     ///
     /// Never more than Content-Length goes out: what is beyond counts as taken and is thrown away.
     pub fn send(&mut self, data: &[u8]) -> Result<usize, Gone> {
-        let bound = self.crew.settings().response_buffer;
+        let settings = self.crew.settings();
         let Some(inner) = &mut self.inner else { return Err(Gone) };
         let Some(link) = &inner.link else { return Err(Gone) };
         let mut wanted = data;
@@ -80,7 +130,22 @@ impl Stream {
         if inner.out.is_empty() && wanted.is_empty() {
             return Ok(data.len());
         }
-        let mut taken = link.send_pieces([&inner.out, wanted, suffix], bound)?;
+        let pieces = [&inner.out[..], wanted, suffix];
+        let total = pieces.iter().map(|piece| piece.len()).sum();
+        let mut taken = 0;
+        if self.overflow.end > 0 && link.is_drained() {
+            self.overflow.end = 0;
+        }
+        // Behind what stands in the file nothing may go to memory: it would overtake.
+        if self.overflow.end == 0 {
+            taken = link.send_pieces(pieces, settings.response_buffer.min(IN_MEMORY))?;
+        }
+        if taken < total
+            && let Some((file, at, length)) = self.overflow.keep(pieces, taken, settings)
+        {
+            link.queue_spooled(file, at, length)?;
+            taken += length as usize;
+        }
         let prefix = taken.min(inner.out.len());
         inner.out.drain(..prefix);
         taken -= prefix;
@@ -117,7 +182,7 @@ impl Stream {
             return Err(Gone);
         }
         let length = length.min(self.owed);
-        link.send_file(std::mem::take(&mut inner.out), file, offset, length)?;
+        link.send_file(std::mem::take(&mut inner.out), Arc::new(file), offset, length)?;
         self.owed -= length;
         inner.sent += length;
         Ok(())
@@ -128,7 +193,7 @@ impl Stream {
     pub fn wait(&self) -> Result<(), Gone> {
         let settings = self.crew.settings();
         let link = self.inner.as_ref().and_then(|inner| inner.link.as_ref()).ok_or(Gone)?;
-        link.wait_for_room(settings.response_buffer, settings.timeouts.write)
+        link.wait_for_room(settings.response_buffer.min(IN_MEMORY) / 2, settings.timeouts.write)
     }
 
     /// The answer is complete. Where bytes are still owed under Content-Length the connection is cut.

@@ -225,6 +225,33 @@ fn a_stream_waits_for_a_slow_client_and_keeps_the_order() {
 }
 
 #[test]
+fn an_application_thread_does_not_wait_for_a_slow_client_while_memory_and_disk_have_room() {
+    let (done, finished) = channel();
+    let done = Mutex::new(done);
+    let running = Running::new(
+        Settings::default(),
+        Answer(move |mut exchange: Exchange| {
+            exchange.begin(200, b"OK").unwrap();
+            let mut stream = exchange.start(None);
+            for n in 0..100_u8 {
+                // No call of `wait`: everything is taken at once, 10 MB of it.
+                let block = vec![n; 100_000];
+                assert_eq!(stream.send(&block), Ok(block.len()));
+            }
+            stream.end();
+            done.lock().unwrap().send(()).unwrap();
+        }),
+    );
+    let mut client = running.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    finished.recv_timeout(Duration::from_secs(20)).unwrap();
+    let all = client.rest();
+    let at = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let expected: Vec<u8> = (0..100_u8).flat_map(|n| vec![n; 100_000]).collect();
+    assert!(all[at..] == expected[..]);
+}
+
+#[test]
 fn a_drain_finishes_what_runs_and_then_ends() {
     let (answer, enters, release) = gate();
     let running = Running::new(Settings::default(), Answer(answer));

@@ -31,6 +31,11 @@ impl Refused {
         Self { status: 413, why: Cow::Owned(format!("the body is larger than {limit} bytes")) }
     }
 
+    /// A tunnel is not an origin server's to give (RFC 9110 §9.3.6).
+    pub(super) fn no_proxy() -> Self {
+        Self { status: 501, why: Cow::Borrowed("CONNECT is for proxies") }
+    }
+
     pub(super) fn no_room() -> Self {
         Self { status: 503, why: Cow::Borrowed("there is no room for the body now") }
     }

@@ -16,6 +16,8 @@ use crate::spool::{Job, Spooled};
 
 /// Reads of one connection in a turn, so that one that sends fast does not hold up the others.
 const READS: usize = 4;
+/// What is reserved for a body before more of it has come: a length that is only promised costs nothing.
+const FIRST_RESERVE: u64 = 64 << 10;
 
 impl EventLoop {
     /// Reads and understands until a request is complete, or nothing more is there.
@@ -130,6 +132,9 @@ impl EventLoop {
         if inner.origin.strip {
             inner.head.remove_fields(forwarded::is_forwarding_field);
         }
+        if inner.head.method() == b"CONNECT" {
+            return self.refuse(slot, &Refused::no_proxy());
+        }
         let length = inner.head.body_length();
         if let BodyLength::Length(length) = length
             && length > self.settings.max_body
@@ -163,7 +168,7 @@ impl EventLoop {
                 && let Some(BodyLength::Length(length)) =
                     connection.inner.as_ref().map(|i| i.head.body_length())
             {
-                upload.memory.reserve(length.min(self.settings.body_buffer as u64) as usize);
+                upload.memory.reserve(length.min(FIRST_RESERVE) as usize);
             }
         }
         upload.memory.extend_from_slice(piece);

@@ -54,7 +54,9 @@ impl Running {
 
     pub(crate) fn unstarted(settings: Settings, service: impl Service) -> Self {
         let anywhere = BindAddress::Tcp("127.0.0.1:0".parse().unwrap());
-        let listeners = Registry::open(&[(None, anywhere)], 128).unwrap().into_listeners();
+        let listeners = Registry::open(&[(None, anywhere)], 128).unwrap();
+        let listeners: Vec<_> =
+            listeners.listeners().iter().map(|listener| listener.try_clone().unwrap()).collect();
         let LocalAddress::Tcp(address) = *listeners[0].local() else { panic!("no TCP listener") };
         let builder = Server::builder(settings).listeners(listeners).log(Arc::new(PrintLog));
         Self { server: builder.build(Arc::new(service), Arc::new(StdThreads)).unwrap(), address }
