@@ -89,6 +89,13 @@ impl Watcher {
         Self { access, board, open: AtomicUsize::new(0) }
     }
 
+    /// Writes out what is left of the access log, within `limit`.
+    pub(crate) fn close(&self, limit: Duration) {
+        if let Some(access) = &self.access {
+            access.writer.close(limit);
+        }
+    }
+
     fn row(&self) -> Option<&Row> {
         let (board, slot) = self.board.as_ref()?;
         board.row(*slot)

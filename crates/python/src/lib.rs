@@ -1,16 +1,25 @@
 //! The extension module `stdserve._stdserve`: gateways to Python, and the command.
 //!
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `crew_threads` makes the threads
-//! they run on, `embedded` is `stdserve.Server`, `engine` turns options into the engine's settings.
+//! they run on, `embedded` is `stdserve.Server`, `engine` turns options into the engine's settings. `command` is the
+//! command: it becomes the supervisor, which forks the `template`, which forks each `worker`, whose main thread is its
+//! `warden`.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
 mod app;
+mod banner;
+mod command;
 mod crew_threads;
 mod embedded;
 mod engine;
+mod fork;
 mod gateway;
 mod listen;
+mod log;
+mod template;
+mod warden;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -20,6 +29,8 @@ use pyo3::prelude::*;
 mod _stdserve {
     use super::*;
 
+    #[pymodule_export]
+    use super::command::{main, run};
     #[pymodule_export]
     use super::embedded::Embedded;
 

@@ -224,9 +224,14 @@ impl Registry {
         self.listeners.clear();
     }
 
-    /// Takes the listeners out, for a process that serves and owns no files.
+    /// The listeners alone, for a process that serves and leaves the files of Unix sockets to others.
     pub fn into_listeners(mut self) -> Vec<Listener> {
         self.owner = 0;
+        self.take()
+    }
+
+    /// Takes the listeners out, for whoever serves.
+    pub fn take(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.listeners)
     }
 

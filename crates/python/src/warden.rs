@@ -1,0 +1,151 @@
+//! The warden: a worker's main thread. It sleeps in native code, runs the application's signal handlers when there is
+//! something for them, shows that the interpreter's lock can be had, and leaves when the server has ended.
+//!
+//! Orders do not depend on it: the lifeline is watched by the loop, which needs no lock of the interpreter's.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use stdserve_server::{Control, Order, Watch};
+use stdserve_supervisor::{Level, ToWorker, WorkerSeat};
+use stdserve_sys::process;
+use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
+
+use crate::gateway::report;
+use crate::log::ErrorLog;
+
+/// How often the interpreter's lock is tried.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How often the warden looks whether the server has ended, once it is ending.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long after an order to stop at once the warden leaves, whoever is still in the application.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// How long a worker that nobody watches may take for the end of its Python side, after its time to drain.
+const LAST_THINGS: Duration = Duration::from_secs(5);
+
+/// The note that an order has come; signals have lower numbers.
+const ORDERED: u8 = 127;
+
+pub(crate) struct Warden {
+    pipe: &'static WakePipe,
+    seat: Arc<WorkerSeat>,
+    log: Arc<ErrorLog>,
+    graceful: Duration,
+    /// When to leave whatever the server does; set with the first order.
+    leave: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Warden {
+    /// `graceful`: how long a drain may take that the supervisor has not asked for.
+    pub(crate) fn new(seat: Arc<WorkerSeat>, log: Arc<ErrorLog>, graceful: Duration) -> PyResult<Self> {
+        Ok(Self { pipe: WakePipe::new()?, seat, log, graceful, leave: Arc::default() })
+    }
+
+    /// What the loop watches: the supervisor's orders, and the end of the supervisor.
+    pub(crate) fn lifeline(&self) -> Box<dyn Watch> {
+        Box::new(Lifeline {
+            seat: Arc::clone(&self.seat),
+            pipe: self.pipe,
+            graceful: self.graceful,
+            leave: Arc::clone(&self.leave),
+            ended: false,
+        })
+    }
+
+    /// Signals wake the warden from now on. SIGTERM drains, unless the application has a handler of its own for it.
+    pub(crate) fn catch_signals(&self, py: Python<'_>) -> PyResult<()> {
+        let signal = py.import("signal")?;
+        let options = PyDict::new(py);
+        options.set_item("warn_on_full_buffer", false)?;
+        signal.call_method("set_wakeup_fd", (self.pipe.writing_end(),), Some(&options))?;
+        if signal.call_method1("getsignal", (SIGTERM,))?.eq(signal.getattr("SIG_DFL")?)? {
+            self.pipe.catch(SIGTERM)?;
+        }
+        Ok(())
+    }
+
+    /// Watches until the server has ended. `beat` is called while the interpreter's lock is held.
+    pub(crate) fn watch(&self, py: Python<'_>, control: &Control, beat: impl Fn()) {
+        loop {
+            let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
+            let (wakes, ended) = py.detach(|| {
+                let wakes = self.pipe.wait(if leave.is_some() { LOOK } else { BEAT });
+                (wakes, control.wait(Some(Duration::ZERO)))
+            });
+            beat();
+            if wakes.contains(&Wake::Caught(SIGTERM)) {
+                self.drain(control);
+            }
+            if let Err(error) = py.check_signals() {
+                let leaves = error.is_instance_of::<PySystemExit>(py)
+                    || error.is_instance_of::<PyKeyboardInterrupt>(py);
+                if leaves {
+                    self.drain(control);
+                } else {
+                    self.log.say(Level::Error, &report::traceback(py, &error));
+                }
+            }
+            if ended || leave.is_some_and(|time| Instant::now() >= time) {
+                return;
+            }
+        }
+    }
+
+    /// Somebody other than the supervisor wants this worker to go: it drains, and is replaced.
+    fn drain(&self, control: &Control) {
+        control.order(Order::Drain { within: self.graceful });
+        set_leave(&self.leave, self.graceful);
+        // The supervisor does not know of it, so nobody else would end a worker that hangs.
+        let _ = process::end_after(self.graceful.saturating_add(LAST_THINGS));
+    }
+}
+
+fn set_leave(leave: &Mutex<Option<Instant>>, within: Duration) {
+    // The loop cuts what is late by itself; it gets a moment to do so.
+    let time = Instant::now() + within.min(Duration::from_secs(366 * 86_400)) + LOOK * 10;
+    let mut leave = leave.lock().unwrap_or_else(PoisonError::into_inner);
+    *leave = Some(leave.map_or(time, |before| before.min(time)));
+}
+
+struct Lifeline {
+    seat: Arc<WorkerSeat>,
+    pipe: &'static WakePipe,
+    graceful: Duration,
+    leave: Arc<Mutex<Option<Instant>>>,
+    ended: bool,
+}
+
+impl AsFd for Lifeline {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.seat.as_fd()
+    }
+}
+
+impl Watch for Lifeline {
+    fn ready(&mut self) -> Option<Order> {
+        if self.ended {
+            return None;
+        }
+        let (order, within) = match self.seat.order() {
+            Ok(None) => return None,
+            Ok(Some(ToWorker::Drain(within))) => (Order::Drain { within }, within),
+            Ok(Some(ToWorker::StopNow)) => (Order::Stop, AT_ONCE),
+            Err(_) => {
+                // The supervisor is gone: what runs is finished, and nobody is left to end a worker that hangs.
+                self.ended = true;
+                let _ = process::end_after(self.graceful.saturating_add(LAST_THINGS));
+                (Order::Drain { within: self.graceful }, self.graceful)
+            }
+        };
+        set_leave(&self.leave, within);
+        self.pipe.note(ORDERED);
+        Some(order)
+    }
+}
