@@ -82,12 +82,12 @@ impl Crew {
 
     /// Runs the loop, and the application between its turns, until another thread has taken the loop.
     fn lead(self: &Arc<Self>, me: Member, clock: Clock, mut event_loop: Box<EventLoop>) {
-        {
+        let mut patience = {
             let mut core = self.lock();
             std::mem::swap(&mut core.handed, event_loop.handed());
-        }
+            core.patience()
+        };
         event_loop.settle();
-        let mut patience = None;
         loop {
             event_loop.turn(patience, self);
             let mut core = self.lock();
@@ -102,7 +102,7 @@ impl Crew {
                     let Some(back) = self.enter(me, clock, core, event_loop) else { return };
                     event_loop = back;
                     event_loop.settle();
-                    patience = None;
+                    patience = self.lock().patience();
                 }
                 Next::Lead(after) => {
                     patience = self.until_expiry(&core, now).into_iter().chain(after).min();

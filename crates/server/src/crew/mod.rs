@@ -286,6 +286,11 @@ enum Next {
 }
 
 impl Core {
+    /// How long a leader may poll first: not at all where requests wait to be run, for which no event will come.
+    fn patience(&self) -> Option<Duration> {
+        (!self.pending.is_empty()).then_some(Duration::ZERO)
+    }
+
     /// Whether the leader enters the application.
     fn next(&mut self, crew: &Crew, now: Instant) -> Next {
         if self.pending.is_empty() {
