@@ -371,23 +371,25 @@ fn failed(py: Python<'_>, error: &PyErr, what: &str, spec: &AppSpec) -> LoadErro
     LoadError::new(format!("{spec}: {what}\n{}", report::traceback(py, &trimmed(py, error))))
 }
 
+/// The same exception, its traceback beginning where the application's code begins.
 fn trimmed(py: Python<'_>, error: &PyErr) -> PyErr {
-    let error = error.clone_ref(py);
     let value = error.value(py);
-    let _ = without_machinery(value.as_any());
-    error
+    let first = error.traceback(py).map_or_else(|| py.None().into_bound(py), Bound::into_any);
+    match without_machinery(first).and_then(|first| value.setattr("__traceback__", first)) {
+        Ok(()) => PyErr::from_value(value.clone().into_any()),
+        Err(_) => error.clone_ref(py),
+    }
 }
 
-fn without_machinery(value: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = value.py();
-    let importlib: String = py.import("importlib")?.getattr("__file__")?.extract()?;
-    let is_machinery = |frame: &Bound<'_, PyAny>| -> PyResult<bool> {
-        let file: String = frame.getattr("tb_frame")?.getattr("f_code")?.getattr("co_filename")?.extract()?;
-        Ok(file == importlib || file.starts_with("<frozen importlib"))
-    };
-    let mut traceback = value.getattr("__traceback__")?;
-    while !traceback.is_none() && is_machinery(&traceback)? {
+fn without_machinery(mut traceback: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let importlib: String = traceback.py().import("importlib")?.getattr("__file__")?.extract()?;
+    while !traceback.is_none() {
+        let code = traceback.getattr("tb_frame")?.getattr("f_code")?;
+        let file: String = code.getattr("co_filename")?.extract()?;
+        if file != importlib && !file.starts_with("<frozen importlib") {
+            break;
+        }
         traceback = traceback.getattr("tb_next")?;
     }
-    value.setattr("__traceback__", traceback)
+    Ok(traceback)
 }

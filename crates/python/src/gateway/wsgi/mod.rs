@@ -83,11 +83,9 @@ impl WsgiGateway {
     pub(crate) fn new(
         py: Python<'_>,
         application: Py<PyAny>,
-        mut options: Options,
+        options: Options,
         log: Arc<dyn Log>,
     ) -> PyResult<Self> {
-        let root = options.root_path.trim_matches('/');
-        options.root_path = if root.is_empty() { String::new() } else { format!("/{root}") };
         let key = |name| PyString::intern(py, name).unbind();
         let fixed = Fixed {
             options,
