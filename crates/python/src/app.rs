@@ -1,6 +1,7 @@
 //! Finds the application that was named and imports it. What can go wrong is told apart, since each has its own
 //! remedy: a module that is not there, one that fails, a name that it lacks, a value that is no WSGI application.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use pyo3::exceptions::{PyAttributeError, PyModuleNotFoundError, PySystemExit};
@@ -27,6 +28,7 @@ impl LoadError {
     }
 
     /// For failures of the machinery itself, which are next to impossible.
+    #[allow(clippy::needless_pass_by_value)] // for map_err
     fn internal(error: PyErr) -> Self {
         Self::new(error.to_string())
     }
@@ -106,7 +108,7 @@ fn no_module(py: Python<'_>, name: &str, error: &PyErr) -> String {
     if let Ok(Some(near)) = near {
         let rest = name.strip_prefix(&missing).unwrap_or_default();
         let dot = if parent.is_empty() { "" } else { "." };
-        message.push_str(&format!("\nhint: did you mean `{parent}{dot}{near}{rest}`?"));
+        let _ = write!(message, "\nhint: did you mean `{parent}{dot}{near}{rest}`?");
     } else if parent.is_empty() {
         message.push_str(
             "\nhint: start the command in the directory that holds it, or name the file: path/to/file.py",
@@ -210,7 +212,7 @@ fn no_attribute(module: &Bound<'_, PyModule>, part: &str, name: &str) -> String 
     let mut message = format!("{} has no `{name}`", describe(module));
     let names = callables(module).unwrap_or_default();
     if let Ok(Some(near)) = close(py, part, &names) {
-        message.push_str(&format!("\nhint: did you mean `{near}`?"));
+        let _ = write!(message, "\nhint: did you mean `{near}`?");
     } else {
         message.push_str(&listed(&names));
     }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple};
 use stdserve_config::{AppSpec, Configuration, Raw};
 use stdserve_server::{Log, Order, Server};
-use stdserve_sys::listener::{LocalAddress, Registry};
+use stdserve_sys::listener::{Listener, LocalAddress, Registry};
 
 use crate::app;
 use crate::crew_threads::PythonThreads;
@@ -56,7 +56,7 @@ impl Embedded {
             .detach(|| Registry::open(&addresses, options.listen.backlog))
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
         let listeners: Vec<_> =
-            registry.listeners().iter().map(|listener| listener.try_clone()).collect::<Result<_, _>>()?;
+            registry.listeners().iter().map(Listener::try_clone).collect::<Result<_, _>>()?;
         let log: Arc<dyn Log> = Arc::new(StandardError);
         let gateway = WsgiGateway::new(
             py,
@@ -69,7 +69,7 @@ impl Embedded {
             Arc::clone(&log),
         )?;
         let addresses = registry.listeners().iter().map(|listener| listener.local().clone()).collect();
-        let urls = registry.listeners().iter().map(|listener| listener.url()).collect();
+        let urls = registry.listeners().iter().map(Listener::url).collect();
         let server = Server::builder(engine::settings(options))
             .listeners(listeners)
             .log(log)
@@ -158,7 +158,7 @@ impl Embedded {
         self.urls.first().map_or("", String::as_str)
     }
 
-    fn __enter__<'py>(this: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+    fn __enter__(this: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         this.get().start(this.py())?;
         Ok(this)
     }

@@ -21,13 +21,11 @@ mod template;
 mod warden;
 mod worker;
 
-use pyo3::prelude::*;
-
 /// The native half of stdserve.
 // Objects are used again where their reference count says that nobody else has them: that asks for the GIL.
-#[pymodule(gil_used = true)]
+#[pyo3::pymodule(gil_used = true)]
 mod _stdserve {
-    use super::*;
+    use pyo3::prelude::*;
 
     #[pymodule_export]
     use super::command::{main, run};

@@ -56,7 +56,7 @@ pub(crate) fn is_forked() -> bool {
 
 /// Ends a child in which the application has returned: with 0, with what `sys.exit` was given, or with 1 after a
 /// traceback. Flushes Python's streams, and touches nothing that the parent has too.
-pub(crate) fn leave<T>(py: Python<'_>, result: Result<T, &PyErr>) -> ! {
+pub(crate) fn leave<T>(py: Python<'_>, result: &PyResult<T>) -> ! {
     let code = match result {
         Ok(_) => 0,
         Err(error) if error.is_instance_of::<PySystemExit>(py) => exit_code(py, error),

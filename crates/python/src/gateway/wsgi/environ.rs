@@ -111,13 +111,12 @@ impl EnvironMaker {
         if self.templates.get(self.last).is_some_and(|template| template.is_of(listener)) {
             return Ok(());
         }
-        self.last = match self.templates.iter().position(|template| template.is_of(listener)) {
-            Some(number) => number,
-            None => {
-                self.templates.push(Template::new(py, fixed, listener)?);
-                self.templates.len() - 1
-            }
-        };
+        if let Some(number) = self.templates.iter().position(|template| template.is_of(listener)) {
+            self.last = number;
+        } else {
+            self.templates.push(Template::new(py, fixed, listener)?);
+            self.last = self.templates.len() - 1;
+        }
         Ok(())
     }
 }

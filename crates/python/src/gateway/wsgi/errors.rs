@@ -38,6 +38,7 @@ impl ErrorStream {
 }
 
 #[pymethods]
+#[allow(clippy::unused_self)] // methods of a file, to Python
 impl ErrorStream {
     fn write(&self, py: Python<'_>, text: &Bound<'_, pyo3::types::PyString>) -> PyResult<usize> {
         let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?;

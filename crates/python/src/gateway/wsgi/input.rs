@@ -205,6 +205,7 @@ impl Input {
 }
 
 #[pymethods]
+#[allow(clippy::unused_self)] // methods of a file, to Python
 impl Input {
     /// Reads at most `size` bytes, or all that are left.
     #[pyo3(signature = (size=None, /))]

@@ -66,6 +66,7 @@ pub(crate) struct WsgiGateway {
     fixed: Fixed,
     log: Arc<dyn Log>,
     /// Desks that no thread sits at.
+    #[allow(clippy::vec_box)] // a desk is large, and moves twice in every cohort
     desks: Mutex<Vec<Box<Desk>>>,
     _forks: child::Watch,
 }

@@ -1,4 +1,4 @@
-//! `start_response` and `write` (PEP 3333, "The start_response() Callable").
+//! `start_response` and `write` (PEP 3333, "The `start_response()` Callable").
 //!
 //! The state of an answer lies on the heap, behind two built-in functions that Python calls without a detour. An
 //! application may keep them and call them late, from another thread or a greenlet: they find the request over and
@@ -87,13 +87,12 @@ impl Responder {
             return Err(PyTypeError::new_err(format!("the status must be a str, not {}", type_name(status))));
         };
         let copied;
-        let headers = match headers.cast::<PyList>() {
-            Ok(headers) => headers,
+        let headers = if let Ok(headers) = headers.cast::<PyList>() {
+            headers
+        } else {
             // The specification asks for a list; other sequences of pairs are common and do no harm.
-            Err(_) => {
-                copied = headers.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-                &PyList::new(status.py(), copied)?
-            }
+            copied = PyList::new(status.py(), headers.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+            &copied
         };
         let mut phase = self.lock();
         let mut exchange = match std::mem::replace(&mut *phase, Phase::Busy) {
@@ -207,10 +206,10 @@ fn write_head(
 ///
 /// # Safety
 /// `item` is a live object, and stays so, unchanged, for as long as the answer is used.
-unsafe fn pair<'a, 'py>(
-    py: Python<'py>,
+unsafe fn pair<'a>(
+    py: Python<'_>,
     item: *mut ffi::PyObject,
-) -> Option<(Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>)> {
+) -> Option<(Borrowed<'a, '_, PyAny>, Borrowed<'a, '_, PyAny>)> {
     // SAFETY: the caller's; the kinds and sizes are checked before the items are read.
     unsafe {
         if ffi::PyTuple_Check(item) != 0 && ffi::PyTuple_GET_SIZE(item) == 2 {

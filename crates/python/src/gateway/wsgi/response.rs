@@ -40,16 +40,16 @@ impl<'py> Answer<'_, 'py> {
         };
         // Lists and tuples have no close().
         if let Ok(list) = returned.cast_exact::<PyList>() {
-            // SAFETY-free fast path: one block of bytes is by far the most common answer.
+            // One block of bytes is by far the most common answer.
             let answered = if list.len() == 1 {
                 list.get_item(0).and_then(|block| self.one(&block))
             } else {
-                self.several(list.iter().collect())
+                self.several(&list.iter().collect::<Vec<_>>())
             };
             return self.fail_if(answered);
         }
         if let Ok(tuple) = returned.cast_exact::<PyTuple>() {
-            return self.fail_if(self.several(tuple.iter().collect()));
+            return self.fail_if(self.several(&tuple.iter().collect::<Vec<_>>()));
         }
         self.fail_if(match returned.cast_exact::<FileWrapper>() {
             Ok(wrapper) => self.file(wrapper),
@@ -59,7 +59,7 @@ impl<'py> Answer<'_, 'py> {
     }
 
     fn one(&self, block: &Bound<'py, PyAny>) -> PyResult<()> {
-        let block = self.bytes(block)?;
+        let block = block_bytes(block)?;
         if block.as_bytes().len() > LARGE {
             return self.blocks(std::slice::from_ref(block));
         }
@@ -76,10 +76,10 @@ impl<'py> Answer<'_, 'py> {
         }
     }
 
-    fn several(&self, blocks: Vec<Bound<'py, PyAny>>) -> PyResult<()> {
+    fn several(&self, blocks: &[Bound<'py, PyAny>]) -> PyResult<()> {
         let blocks = blocks
             .iter()
-            .map(|block| self.bytes(block).cloned())
+            .map(|block| block_bytes(block).cloned())
             .collect::<PyResult<Vec<Bound<'py, PyBytes>>>>()?;
         self.blocks(&blocks)
     }
@@ -94,7 +94,9 @@ impl<'py> Answer<'_, 'py> {
                     [block] => self.complete(exchange, status, block.as_bytes()),
                     blocks => {
                         let mut body = Vec::with_capacity(total);
-                        blocks.iter().for_each(|block| body.extend_from_slice(block.as_bytes()));
+                        for block in blocks {
+                            body.extend_from_slice(block.as_bytes());
+                        }
                         self.complete(exchange, status, &body);
                     }
                 }
@@ -134,7 +136,7 @@ impl<'py> Answer<'_, 'py> {
         // iterators are asked for their end first, so that an answer in one block can join its cohort.
         let may_look_ahead = !is_generator(&blocks);
         while let Some(block) = self.next(&blocks)? {
-            let block = self.bytes(&block)?;
+            let block = block_bytes(&block)?;
             if block.as_bytes().is_empty() {
                 continue;
             }
@@ -162,7 +164,7 @@ impl<'py> Answer<'_, 'py> {
     fn finish_after(&self, rest: &Bound<'py, PyIterator>, block: &Bound<'py, PyBytes>) -> PyResult<()> {
         let mut body = std::borrow::Cow::Borrowed(block.as_bytes());
         while let Some(more) = self.next(rest)? {
-            let more = self.bytes(&more)?.as_bytes();
+            let more = block_bytes(&more)?.as_bytes();
             if let Some(&first) = more.first() {
                 // One byte too many says it: the rest is not needed.
                 body.to_mut().push(first);
@@ -273,12 +275,6 @@ impl<'py> Answer<'_, 'py> {
         block
     }
 
-    fn bytes<'a>(&self, block: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
-        as_bytes(block).ok_or_else(|| {
-            PyTypeError::new_err(format!("a block of the response is {}; it must be bytes", type_name(block)))
-        })
-    }
-
     fn close(&self, returned: &Bound<'py, PyAny>) {
         let closed = match returned.getattr_opt(pyo3::intern!(self.py, "close")) {
             Ok(None) => return,
@@ -323,7 +319,7 @@ impl<'py> Answer<'_, 'py> {
     /// In a process that the application has forked off, its return is the end.
     fn leave_if_forked<T>(&self, result: &PyResult<T>) {
         if child::is_forked() {
-            child::leave(self.py, result.as_ref());
+            child::leave(self.py, result);
         }
     }
 }
@@ -337,6 +333,12 @@ pub(super) fn answer_500(mut exchange: Exchange) {
     if begun.is_ok() {
         exchange.complete(b"Internal Server Error\n");
     }
+}
+
+fn block_bytes<'a, 'py>(block: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
+    as_bytes(block).ok_or_else(|| {
+        PyTypeError::new_err(format!("a block of the response is {}; it must be bytes", type_name(block)))
+    })
 }
 
 /// Whether the answer has a body at all (RFC 9110 §6.4.1).

@@ -120,14 +120,10 @@ pub(super) fn write(py: Python<'_>, responder: &Responder, block: &Bound<'_, PyB
             return Err(error);
         }
     };
-    match outgoing.send(py, block) {
-        Ok(()) => {
-            responder.put_back(Phase::Sending(outgoing));
-            Ok(())
-        }
-        Err(Gone) => {
-            responder.put_back(Phase::Gone);
-            Err(PyConnectionResetError::new_err("the client has gone"))
-        }
+    if let Err(Gone) = outgoing.send(py, block) {
+        responder.put_back(Phase::Gone);
+        return Err(PyConnectionResetError::new_err("the client has gone"));
     }
+    responder.put_back(Phase::Sending(outgoing));
+    Ok(())
 }

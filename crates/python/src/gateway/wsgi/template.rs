@@ -12,7 +12,7 @@ use super::Fixed;
 use super::input::Input;
 use crate::gateway::text::{native, native_bytes};
 
-/// So many entries make CPython give a dict room for 42 (`dictobject.c`: USABLE_FRACTION and GROWTH_RATE), and the
+/// So many entries make CPython give a dict room for 42 (`dictobject.c`: `USABLE_FRACTION` and `GROWTH_RATE`), and the
 /// copy has the same room: some twenty headers go in without a resize.
 const ENTRIES: usize = 22;
 
@@ -208,7 +208,9 @@ fn below<'a>(path: &'a [u8], prefix: &[u8]) -> &'a [u8] {
 }
 
 /// Port numbers in words: those of the connections that are open come again and again.
-struct Ports(Box<[Option<(u16, Py<PyString>)>; 256]>);
+struct Ports(Box<[PortText; 256]>);
+
+type PortText = Option<(u16, Py<PyString>)>;
 
 impl Default for Ports {
     fn default() -> Self {
