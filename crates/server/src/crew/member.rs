@@ -100,9 +100,8 @@ impl Crew {
             match core.next(self, now) {
                 Next::Enter => {
                     let Some(back) = self.enter(me, clock, core, event_loop) else { return };
-                    event_loop = back;
+                    (event_loop, patience) = back;
                     event_loop.settle();
-                    patience = self.lock().patience();
                 }
                 Next::Lead(after) => {
                     patience = self.until_expiry(&core, now).into_iter().chain(after).min();
@@ -132,14 +131,15 @@ impl Crew {
         Some((first.queued + self.settings.timeouts.queue).saturating_duration_since(now))
     }
 
-    /// Puts the loop down, runs a cohort, and takes the loop up again. `None`: another thread has it.
+    /// Puts the loop down, runs a cohort, and takes the loop up again; with it comes how long it may poll first.
+    /// `None`: another thread has it.
     fn enter(
         self: &Arc<Self>,
         me: Member,
         clock: Clock,
         mut core: std::sync::MutexGuard<'_, Core>,
         event_loop: Box<EventLoop>,
-    ) -> Option<Box<EventLoop>> {
+    ) -> Option<(Box<EventLoop>, Option<Duration>)> {
         let computed = clock.read();
         let began = Instant::now();
         let watcher = core.handover.enter(me, event_loop);
@@ -157,7 +157,7 @@ impl Crew {
                 core.last_return = Some(Instant::now());
             }
             std::mem::swap(&mut core.handed, event_loop.handed());
-            return Some(event_loop);
+            return Some((event_loop, core.patience()));
         }
         core.last_return = Some(Instant::now());
         if !core.pending.is_empty() {
@@ -220,7 +220,7 @@ impl Crew {
             return false;
         }
         while !core.pending.is_empty() {
-            let Some(mut back) = self.enter(me, clock, core, event_loop) else { return false };
+            let Some((mut back, _)) = self.enter(me, clock, core, event_loop) else { return false };
             back.settle();
             event_loop = back;
             core = self.lock();
