@@ -222,10 +222,9 @@ class Served:
         self.process.send_signal(number)
 
     def workers(self) -> list[int]:
-        """The processes that serve: the leaves below the supervisor."""
-        below = proc.descendants(self.pid)
-        parents = {one.parent for one in below}
-        return sorted(one.pid for one in below if one.pid not in parents)
+        """The processes that serve; what an application forks off has the name too, but a worker as its parent."""
+        named = {one.pid: one for one in proc.descendants(self.pid) if one.name == "stdserve:worker"}
+        return sorted(one.pid for one in named.values() if one.parent not in named)
 
     def wait_workers(self, count: int) -> list[int]:
         """Wait until exactly so many workers live."""

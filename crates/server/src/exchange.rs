@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use stdserve_proto::forwarded::Origin;
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) deadline: Option<Instant>,
     /// Whether the connection may be used again: what the client wants and the server allows.
     pub(crate) keep_alive: bool,
+    /// Set once for all exchanges of a loop: it has begun to drain since this one was read.
+    pub(crate) draining: Option<Arc<AtomicBool>>,
     pub(crate) route: u8,
     pub(crate) status: u16,
     /// The answer's head, where a record of it is wanted.
@@ -82,6 +85,7 @@ impl Inner {
             queued: now,
             deadline: None,
             keep_alive: false,
+            draining: None,
             route: 0,
             status: 0,
             answer: Vec::new(),
@@ -189,7 +193,8 @@ impl Exchange {
         let context = ResponseContext {
             version: inner.head.version(),
             head_only: inner.head.method() == b"HEAD",
-            keep_alive: inner.keep_alive,
+            keep_alive: inner.keep_alive
+                && !inner.draining.as_ref().is_some_and(|draining| draining.load(Ordering::Relaxed)),
         };
         inner.status = status;
         inner.encoder = Some(ResponseEncoder::begin(&mut inner.out, context, status, reason)?);

@@ -24,7 +24,8 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// A listener of this loop.
 pub(crate) struct Door {
-    listener: Listener,
+    /// `None`: nothing more is accepted, and this process does not hold the address any more.
+    listener: Option<Listener>,
     pub(super) info: Arc<ListenerInfo>,
     /// Sticky: connections may be waiting.
     calling: bool,
@@ -41,15 +42,19 @@ impl Door {
             },
             text: listener.local().to_string(),
         };
-        Self { listener, info: Arc::new(info), calling: true }
+        Self { listener: Some(listener), info: Arc::new(info), calling: true }
     }
 
-    pub(super) fn fd(&self) -> RawFd {
-        self.listener.as_fd().as_raw_fd()
+    pub(super) fn fd(&self) -> Option<RawFd> {
+        self.listener.as_ref().map(|listener| listener.as_fd().as_raw_fd())
     }
 
     pub(super) fn calls(&mut self) {
-        self.calling = true;
+        self.calling = self.listener.is_some();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.listener.is_none()
     }
 }
 
@@ -71,6 +76,10 @@ impl EventLoop {
             self.accept_again = None;
             unconditional = true;
         }
+        if self.is_draining() {
+            self.accept_the_last();
+            return;
+        }
         if !self.has_callers() {
             return;
         }
@@ -85,19 +94,31 @@ impl EventLoop {
         self.observer.connections(self.connections.len());
     }
 
-    /// Accepts what lies in the queues, then lets the listeners go: others may still hold them.
+    /// Draining: accepts what lies in the queues, as far as connections may be held, and closes each listener whose
+    /// queue is empty. A queue is lost with the last process that closes its listener, so no other may come first.
     pub(super) fn accept_the_last(&mut self) {
+        if self.doors.iter().all(Door::is_closed) {
+            return;
+        }
         for door in &mut self.doors {
-            door.calling = true;
+            door.calls();
         }
         self.accept_up_to(AT_THE_END);
-        for door in &self.doors {
-            // The supervisor and other workers share the descriptor: closing ours ends no poll of theirs, nor of ours.
-            let _ = self.poller.remove(&door.fd());
-        }
         for door in &mut self.doors {
-            door.calling = false;
+            if !door.calling
+                && let Some(listener) = door.listener.take()
+            {
+                // Other workers may share the descriptor: closing ours alone would not take it out of the poller.
+                let _ = self.poller.remove(&listener.as_fd().as_raw_fd());
+                stdserve_sys::fork_guard::release(&listener);
+            }
         }
+        self.observer.connections(self.connections.len());
+    }
+
+    /// Whether nothing more will be accepted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.doors.iter().all(Door::is_closed)
     }
 
     fn accept_up_to(&mut self, quota: usize) {
@@ -106,7 +127,8 @@ impl EventLoop {
                 if self.connections.len() >= self.settings.connections || !self.doors[index].calling {
                     break;
                 }
-                match stdserve_sys::net::accept(self.doors[index].listener.as_fd()) {
+                let Some(listener) = &self.doors[index].listener else { break };
+                match stdserve_sys::net::accept(listener.as_fd()) {
                     Ok((socket, address)) => {
                         let (transport, peer) = match address {
                             Some(address) => (Transport::tcp(socket), Peer::Ip(address)),
@@ -134,7 +156,6 @@ impl EventLoop {
                     ));
                 }
                 self.accept_again = Some(self.now + EXHAUSTED);
-                self.doors[index].calling = self.stage == Stage::Serving;
             }
         }
     }

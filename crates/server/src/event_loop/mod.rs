@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -78,6 +79,8 @@ pub(crate) struct EventLoop {
     /// Requests that arrived and have not ended.
     in_flight: usize,
     stage: Stage,
+    /// For whoever answers: what runs now is the last of its connection.
+    draining: Arc<AtomicBool>,
     /// When to accept again after declining or running out of descriptors.
     accept_again: Option<Instant>,
     budget: Arc<Budget>,
@@ -98,7 +101,9 @@ impl EventLoop {
         let poller = Poller::new(EVENTS)?;
         stdserve_sys::fork_guard::guard(&poller);
         for (index, door) in doors.iter().enumerate() {
-            poller.add_readable(&door.fd(), DOORS | index)?;
+            if let Some(fd) = door.fd() {
+                poller.add_readable(&fd, DOORS | index)?;
+            }
         }
         for (index, watch) in watches.iter().enumerate() {
             poller.add_readable(&watch.as_fd().as_raw_fd(), WATCHES | index)?;
@@ -121,6 +126,7 @@ impl EventLoop {
             next_id: stdserve_sys::clock::random_seed(),
             in_flight: 0,
             stage: Stage::Serving,
+            draining: Arc::default(),
             accept_again: None,
             budget: Arc::new(Budget::new(settings.buffer_total)),
             spool: None,
@@ -133,7 +139,7 @@ impl EventLoop {
 
     /// The descriptors of the poller and the listeners: what a forked child must not keep.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        self.doors.iter().map(Door::fd).chain([self.poller.as_raw_fd()]).collect()
+        self.doors.iter().filter_map(Door::fd).chain([self.poller.as_raw_fd()]).collect()
     }
 
     /// The time at which the last turn began its work.
@@ -160,7 +166,9 @@ impl EventLoop {
     pub(crate) fn is_finished(&self, idle: bool) -> bool {
         match self.stage {
             Stage::Serving => false,
-            Stage::Draining => idle && self.connections.is_empty() && self.handed.is_empty(),
+            Stage::Draining => {
+                idle && self.is_closed() && self.connections.is_empty() && self.handed.is_empty()
+            }
             Stage::Stopping => true,
         }
     }
@@ -312,6 +320,7 @@ impl EventLoop {
                     return;
                 }
                 self.stage = Stage::Draining;
+                self.draining.store(true, Ordering::Relaxed);
                 self.observer.draining();
                 self.accept_the_last();
                 self.timers.arm(DRAIN_IDLE, self.now + self.settings.timeouts.drain_idle, 0);

@@ -265,6 +265,7 @@ impl EventLoop {
         inner.peer = connection.peer;
         inner.listener = self.doors.get(connection.listener).map(|door| Arc::clone(&door.info));
         inner.queued = self.now;
+        inner.draining.get_or_insert_with(|| Arc::clone(&self.draining));
         inner.keep_alive =
             inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
         inner.route = predict::route(inner.head.method(), inner.head.path());
