@@ -1,11 +1,14 @@
 //! Crew threads that Python knows: each a real `threading.Thread` with one thread state for life, so that
 //! `threading.local`, profilers and debuggers see what they expect.
+//!
+//! Where gevent or eventlet have put greenlets in the place of threads, the crew's are made without `threading`.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict};
 use stdserve_server::ThreadSource;
 
 /// Stack of a crew thread, in bytes: what applications are used to from other servers.
@@ -17,13 +20,36 @@ pub(crate) struct PythonThreads;
 
 impl ThreadSource for PythonThreads {
     fn spawn(&self, name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let made = Python::try_attach(|py| start(py, &name, entry).map_err(|error| error.to_string()));
-        match made {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(io::Error::other(format!("no thread could be made: {error}"))),
-            None => Err(io::Error::other("no thread could be made: the interpreter is ending")),
+        let mut entry = Some(entry);
+        let made = Python::try_attach(|py| -> PyResult<()> {
+            // A function written in Python: what was built in has been swapped.
+            if !py.import("_thread")?.getattr("start_new_thread")?.is_instance_of::<PyCFunction>() {
+                return Ok(());
+            }
+            entry.take().map_or(Ok(()), |entry| start(py, &name, entry))
+        });
+        match (made, entry) {
+            (Some(Ok(())), None) => Ok(()),
+            (Some(Ok(())), Some(entry)) => start_unknown(name, entry),
+            (Some(Err(error)), _) => Err(io::Error::other(format!("no thread could be made: {error}"))),
+            (None, _) => Err(io::Error::other("no thread could be made: the interpreter is ending")),
         }
     }
+}
+
+/// A thread that Python learns of when it first enters it. Its thread state is for life all the same.
+fn start_unknown(name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    let run = || {
+        Python::try_attach(|py| py.detach(|| enter(entry)));
+    };
+    thread::Builder::new().name(name).stack_size(STACK).spawn(run).map(drop)
+}
+
+/// Runs the crew's part of a thread.
+fn enter(entry: Box<dyn FnOnce() + Send>) {
+    // Signals are for the main thread. It fails for a wrong set only, which this is not.
+    let _ = stdserve_sys::signals::block_for_crew();
+    entry();
 }
 
 fn start(py: Python<'_>, name: &str, entry: Box<dyn FnOnce() + Send>) -> PyResult<()> {
@@ -50,11 +76,7 @@ impl Entry {
     fn __call__(&self, py: Python<'_>) {
         let entry = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(entry) = entry {
-            py.detach(|| {
-                // Signals are for the main thread. It fails for a wrong set only, which this is not.
-                let _ = stdserve_sys::signals::block_for_crew();
-                entry();
-            });
+            py.detach(|| enter(entry));
         }
     }
 }
