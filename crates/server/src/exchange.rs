@@ -54,7 +54,8 @@ pub(crate) struct Inner {
     pub(crate) origin: Origin,
     pub(crate) listener: Option<Arc<ListenerInfo>>,
     pub(crate) queued: Instant,
-    pub(crate) deadline: Option<Instant>,
+    /// When it is answered 503 if no thread has taken it.
+    pub(crate) deadline: Instant,
     /// Whether the connection may be used again: what the client wants and the server allows.
     pub(crate) keep_alive: bool,
     /// Set once for all exchanges of a loop: it has begun to drain since this one was read.
@@ -83,7 +84,7 @@ impl Inner {
             origin: Origin::default(),
             listener: None,
             queued: now,
-            deadline: None,
+            deadline: now,
             keep_alive: false,
             draining: None,
             route: 0,
@@ -106,7 +107,6 @@ impl Inner {
         self.link = None;
         self.listener = None;
         self.origin = Origin::default();
-        self.deadline = None;
         self.status = 0;
         self.answer.clear();
         self.sent = 0;
@@ -174,8 +174,8 @@ impl Exchange {
         self.inner().queued
     }
 
-    /// When it has to be answered, if ever.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// By when a thread had to take it: it would have been answered 503 then.
+    pub fn deadline(&self) -> Instant {
         self.inner().deadline
     }
 

@@ -24,6 +24,8 @@ pub(crate) type Pieces<'a> = [&'a [u8]; 3];
 pub(crate) struct Link {
     pub(crate) transport: Transport,
     gone: AtomicBool,
+    /// It was shut down on our side.
+    shut: AtomicBool,
     /// The loop wants to be woken when the answer is finished: there is more to read.
     loop_waits: AtomicBool,
     sending: Mutex<Sending>,
@@ -62,6 +64,7 @@ impl Link {
         Self {
             transport,
             gone: AtomicBool::new(false),
+            shut: AtomicBool::new(false),
             loop_waits: AtomicBool::new(false),
             sending: Mutex::new(Sending { queue: Outbound::new(budget), finished: true, progress: now }),
             room: Condvar::new(),
@@ -80,10 +83,13 @@ impl Link {
 
     /// Gives the connection up: what is queued is dropped, who waits for room is told, the peer sees the end.
     pub(crate) fn give_up(&self) {
+        // Once: a shutdown is an edge of its own, so that answering the edge by another one would never end.
         self.gone.store(true, Ordering::Relaxed);
         self.lock().queue.clear();
         self.room.notify_all();
-        self.transport.shutdown(Shutdown::Both);
+        if !self.shut.swap(true, Ordering::Relaxed) {
+            self.transport.shutdown(Shutdown::Both);
+        }
     }
 
     /// A request of this connection goes to the crew.

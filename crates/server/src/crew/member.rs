@@ -35,6 +35,7 @@ impl Crew {
     /// The life of one thread.
     pub(super) fn serve(self: &Arc<Self>) {
         let _guard = AbortOnPanic;
+        stdserve_sys::process::set_name("stdserve-crew");
         let clock = Clock::of_this_thread();
         let me = {
             let mut core = self.lock();
@@ -92,8 +93,9 @@ impl Crew {
             event_loop.turn(patience, self);
             let mut core = self.lock();
             core.pending.extend(event_loop.arrived());
+            core.draining = event_loop.is_draining();
             let now = event_loop.now();
-            self.expire(&mut core, &mut event_loop, now);
+            Self::expire(&mut core, &mut event_loop, now);
             if event_loop.is_finished(core.handover.baton.inside() == 0 && core.pending.is_empty()) {
                 return self.stop(core, event_loop);
             }
@@ -104,7 +106,7 @@ impl Crew {
                     event_loop.settle();
                 }
                 Next::Lead(after) => {
-                    patience = self.until_expiry(&core, now).into_iter().chain(after).min();
+                    patience = Self::until_expiry(&core, now).into_iter().chain(after).min();
                     if !core.handed.is_empty() {
                         std::mem::swap(&mut core.handed, event_loop.handed());
                         drop(core);
@@ -116,9 +118,8 @@ impl Crew {
     }
 
     /// Requests that have waited too long for a thread are refused by the loop.
-    fn expire(&self, core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
-        let limit = self.settings.timeouts.queue;
-        while core.pending.front().is_some_and(|first| now.saturating_duration_since(first.queued) >= limit) {
+    fn expire(core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
+        while core.pending.front().is_some_and(|first| first.deadline <= now) {
             if let Some(inner) = core.pending.pop_front() {
                 event_loop.refuse_queued(inner);
             }
@@ -126,9 +127,9 @@ impl Crew {
     }
 
     /// How long until the first request that waits has waited too long.
-    fn until_expiry(&self, core: &Core, now: Instant) -> Option<Duration> {
+    fn until_expiry(core: &Core, now: Instant) -> Option<Duration> {
         let first = core.pending.front()?;
-        Some((first.queued + self.settings.timeouts.queue).saturating_duration_since(now))
+        Some(first.deadline.saturating_duration_since(now))
     }
 
     /// Puts the loop down, runs a cohort, and takes the loop up again; with it comes how long it may poll first.
@@ -160,7 +161,8 @@ impl Crew {
             return Some((event_loop, core.patience()));
         }
         core.last_return = Some(Instant::now());
-        if !core.pending.is_empty() {
+        // Another leads: it has one thread more now, or nothing to wait for.
+        if !core.pending.is_empty() || core.draining {
             drop(core);
             self.waker.wake();
         }

@@ -113,6 +113,8 @@ pub(crate) struct Core {
     runner_route: u8,
     last_return: Option<Instant>,
     predictor: Predictor,
+    /// The loop accepts no more and waits for what runs.
+    draining: bool,
     stopped: bool,
     /// Figures for the bench and the scoreboard.
     pub(crate) takeovers: u64,
@@ -158,6 +160,7 @@ impl Crew {
                 runner_route: 0,
                 last_return: None,
                 predictor: Predictor::new(),
+                draining: false,
                 stopped: false,
                 takeovers: 0,
                 standby_wakes: 0,

@@ -60,7 +60,10 @@ impl<'a> Run<'a> {
             return None;
         }
         let inner = loop {
-            let inner = core.pending.pop_front()?;
+            let Some(inner) = core.pending.pop_front() else {
+                core.handed.ended.append(&mut gone);
+                return None;
+            };
             if inner.link.as_ref().is_none_or(|link| link.is_gone()) {
                 gone.push(Done { inner, end: End::Abort });
             } else {

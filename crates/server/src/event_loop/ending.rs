@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stdserve_proto::h1::{Refusal, ResponseContext, Version, encode_error};
 
 use super::{EventLoop, Stage};
-use crate::connection::{Phase, Timer};
+use crate::connection::{Connection, Phase, Timer};
 use crate::crew::{Done, End};
 use crate::exchange::{Inner, with_date};
 use crate::link::Flushed;
@@ -15,6 +16,8 @@ use crate::observe::Record;
 
 /// Reads of one lingering connection in a turn.
 const LINGER_READS: usize = 16;
+/// A drain looks for idle connections no more often than this.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// What a client is told that is not served.
 pub(super) struct Refused {
@@ -50,7 +53,7 @@ impl Refused {
 }
 
 impl EventLoop {
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.stage != Stage::Serving
     }
 
@@ -271,10 +274,8 @@ impl EventLoop {
             }
             Timer::Body => {
                 let Some(upload) = &mut connection.upload else { return };
-                let least = settings
-                    .timeouts
-                    .body_rate
-                    .saturating_mul(settings.timeouts.body_period.as_secs().max(1));
+                let period = settings.timeouts.body_period.as_secs_f64();
+                let least = (settings.timeouts.body_rate as f64 * period) as u64;
                 let enough =
                     upload.total - upload.judged >= least.max(1) || connection.phase == Phase::Spooling;
                 upload.judged = upload.total;
@@ -302,14 +303,22 @@ impl EventLoop {
         }
     }
 
-    /// Closes what is idle: the grace of a drain is over.
+    /// Draining: closes what has been idle for the time of grace, and looks again after half of it.
     pub(super) fn close_idle(&mut self) {
+        let (now, grace) = (self.now, self.settings.timeouts.drain_idle);
+        let keep_alive = self.settings.timeouts.keep_alive;
+        let over = |connection: &Connection| match connection.timer {
+            Timer::KeepAlive => connection.deadline <= now + keep_alive.saturating_sub(grace),
+            // Nothing has come since it was accepted.
+            _ => true,
+        };
         let idle: Vec<usize> = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.is_idle())
+            .filter(|(_, connection)| connection.is_idle() && over(connection))
             .map(|(slot, _)| slot)
             .collect();
+        self.timers.arm(super::DRAIN_IDLE, now + (grace / 2).max(AGAIN), 0);
         for slot in idle {
             self.doom(slot);
         }

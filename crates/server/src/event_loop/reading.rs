@@ -247,6 +247,10 @@ impl EventLoop {
                 None => Body::Memory(std::mem::take(&mut upload.memory)),
             };
         }
+        if connection.read_closed && self.settings.half_close_is_gone {
+            self.budget.give_back(reserved);
+            return self.doom(slot);
+        }
         if self.settings.concurrency.is_some_and(|limit| self.in_flight >= limit) {
             self.budget.give_back(reserved);
             return self.refuse(slot, &Refused::too_busy("more requests than --limit-concurrency allows"));
@@ -265,6 +269,7 @@ impl EventLoop {
         inner.peer = connection.peer;
         inner.listener = self.doors.get(connection.listener).map(|door| Arc::clone(&door.info));
         inner.queued = self.now;
+        inner.deadline = self.now + self.settings.timeouts.queue;
         inner.draining.get_or_insert_with(|| Arc::clone(&self.draining));
         inner.keep_alive =
             inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
