@@ -1,13 +1,15 @@
 # make serve   build into .venv, serve the demonstration application on http://127.0.0.1:8000
 # make serve APP=module:app   the same with an application of your own
 # make test    every check and every test, Rust and Python
-# make lint    the checks alone      make bench   the comparison with other servers      make clean
+# make lint    the checks alone
+# make fuzz    the fuzzer for a minute a target, or FUZZ_SECONDS=600
+# make bench   the comparison with other servers
+# make clean   takes away what was built
 
 PYTHON ?= python3
 APP ?= stdserve.demo:app
 BIND ?= 127.0.0.1:8000
-# How long each fuzz target runs, in seconds; longer on demand: make fuzz FUZZ_SECONDS=600
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 60
 
 BIN := .venv/bin
 CARGO ?= cargo
@@ -23,7 +25,7 @@ serve: build
 build: .venv/.made
 	@$(VENV_ENV) $(BIN)/maturin develop --release --locked --quiet
 
-test: need lint test-rust loom fuzz test-python
+test: lint test-rust loom test-python
 
 # A Debian package that is needed and missing is named, never skipped over.
 need:
@@ -32,7 +34,6 @@ need:
 	@command -v $(PYTHON) >/dev/null || { echo "make: Python is needed: apt install python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; this is $$($(PYTHON) -V)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: Python's venv is needed: apt install python3-venv" >&2; exit 1; }
-	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { echo "make: rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
 
 .venv/.made: | need
 	$(PYTHON) -m venv .venv
@@ -45,16 +46,26 @@ need:
 
 tools: .venv/.tools
 
-lint: tools build
+lint: tools
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { echo "make: rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- --deny warnings
 	$(BIN)/ruff check --quiet python tests bench .ci
 	$(BIN)/ruff format --check --quiet python tests bench .ci
 	$(BIN)/mypy --no-error-summary
+	MYPYPATH=python $(BIN)/mypy --no-error-summary --config-file tests/mypy.ini tests
 	$(BIN)/python .ci/licences.py
 
-test-rust:
+# The fuzzer runs among them, for 3 seconds a target.
+test-rust: need
 	$(CARGO) test --workspace --locked --quiet
+
+# The hand-over of the loop between threads, in every order that they can run in.
+loom: need
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package stdserve-server --lib --locked --quiet --target-dir target/loom crew::handover
+
+fuzz: need
+	STDSERVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --package stdserve-proto --test fuzz --locked -- --nocapture
 
 test-python: tools build
 	$(BIN)/python -m pytest -c tests/pytest.ini tests
