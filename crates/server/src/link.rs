@@ -219,6 +219,11 @@ impl Link {
             }
             let waited = sending.progress.elapsed();
             if waited >= patience {
+                // There may be room that brought no edge: the kernel reports it when a third of its buffer is free.
+                if matches!(sending.queue.flush(&self.transport), Ok(sent) if sent > 0) {
+                    sending.progress = Instant::now();
+                    continue;
+                }
                 drop(sending);
                 self.give_up();
                 return Err(Gone);

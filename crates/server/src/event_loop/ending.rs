@@ -290,6 +290,13 @@ impl EventLoop {
                     return;
                 }
                 let patience = settings.timeouts.write;
+                // The kernel reports room only when a third of its buffer is free: a client that reads slowly may have
+                // made some and brought no edge.
+                self.flush(slot);
+                let connection = &mut self.connections[slot];
+                if !matches!(connection.phase, Phase::Running | Phase::Flushing(_)) {
+                    return;
+                }
                 match connection.link.stalled_since() {
                     Some(since) if self.now.saturating_duration_since(since) >= patience => {
                         self.log.debug("a client took nothing of its answer for too long: cut");
