@@ -27,11 +27,62 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-#: llhttp takes these, or refuses them, otherwise than we do.
-LLHTTP: dict[str, str] = {}
+#: The request says 17,914 bytes of body, brings 8,599 and ends. gunicorn hands that on; here an incomplete
+#: body never reaches the application. All others pass.
+GUNICORN = {"valid/099": "the body is shorter than its Content-Length"}
 
-#: Cases of waitress that ask for waitress's own texts, limits or option names.
-WAITRESS: dict[str, str] = {}
+TOKEN = "a method may be any token (RFC 9110 section 9.1)"
+OTHER = "another protocol, which llhttp parses besides HTTP"
+
+#: llhttp takes these, or refuses them, otherwise than we do.
+LLHTTP = {
+    "invalid: HTTP protocol and ANNOUNCE method": TOKEN,
+    "invalid: Invalid method": TOKEN,
+    "method: M-SEARCH request": "only OPTIONS may have * as its target (RFC 9112 section 3.2.4)",
+    "method: SOURCE request with ICE": OTHER,
+    "method: OPTIONS request with RTSP": OTHER,
+    "method: ANNOUNCE request with RTSP": OTHER,
+    "sample: No HTTP version": "HTTP/0.9",
+}
+
+SERVER = "wants `Server: waitress`"
+WORDS = "wants waitress's own words in the body"
+CASE = "wants `Connection: Keep-Alive` in these very letters"
+CLOSES = "wants the connection to end where we keep it, though the response is whole"
+SURPLUS = "wants the connection kept when the application sent more than its Content-Length; we close it"
+EARLY = "wants a 200 that is cut, where nothing was sent yet and we can still say 500"
+LENGTH = "wants chunks, or the end of the connection, for a list whose length we add up"
+LIMIT = "wants 431 for a next request that is no HTTP; we find that out first, and say 400"
+
+#: Cases of waitress that ask for waitress's own texts, limits or policies.
+WAITRESS = {
+    "TcpBadContentLengthTests.test_long_body": SURPLUS,
+    "TcpEchoTests.test_bad_host_header": SERVER,
+    "TcpEchoTests.test_broken_chunked_encoding_invalid_extension": WORDS,
+    "TcpEchoTests.test_broken_chunked_encoding_invalid_hex": WORDS,
+    "TcpEchoTests.test_broken_chunked_encoding_missing_chunk_end": WORDS,
+    "TcpEchoTests.test_date_and_server": SERVER,
+    "TcpEchoTests.test_keepalive_http10_explicit": CASE,
+    "TcpEchoTests.test_proxy_headers": SERVER,
+    "TcpExpectContinueTests.test_expect_continue": "wants 100 though the body is there",
+    "TcpFileWrapperTests.test_filelike_longcl_http11": "wants the application's Content-Length put right",
+    "TcpFileWrapperTests.test_notfilelike_shortcl_http11": SURPLUS,
+    "TcpInternalServerErrorTests.test_after_start_response_http11": CLOSES,
+    "TcpInternalServerErrorTests.test_after_write_cb": EARLY,
+    "TcpInternalServerErrorTests.test_before_start_response_http_11": CLOSES,
+    "TcpInternalServerErrorTests.test_in_generator": EARLY,
+    "TcpInternalServerErrorTestsWithTraceback.test_expose_tracebacks_http_11": CLOSES,
+    "TcpNoContentLengthTests.test_http10_list": CASE,
+    "TcpNoContentLengthTests.test_http10_listlentwo": LENGTH,
+    "TcpNoContentLengthTests.test_http11_generator": "wants chunk sizes in capital letters",
+    "TcpNoContentLengthTests.test_http11_listlentwo": LENGTH,
+    "TcpTooLargeTests.test_request_body_too_large_chunked_encoding": "sends `20;`, no extension",
+    "TcpTooLargeTests.test_request_body_too_large_with_no_cl_http10_keepalive": LIMIT,
+    "TcpTooLargeTests.test_request_body_too_large_with_no_cl_http11": LIMIT,
+    "TcpTooLargeTests.test_request_body_too_large_with_wrong_cl_http10_keepalive": LIMIT,
+    "TcpTooLargeTests.test_request_body_too_large_with_wrong_cl_http11": LIMIT,
+    "TcpWriteCallbackTests.test_long_body": SURPLUS,
+}
 
 
 def served(app: str, *check: str, port: str = "{port}") -> subprocess.CompletedProcess[str]:
@@ -73,10 +124,10 @@ def judged(corpus: str, tmp_path: Path, split: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("split", [0, 1], ids=["whole", "bytewise"])
 def test_gunicorns_corpus(tmp_path: Path, split: int) -> None:
-    """117 of 117, and what the application saw is what gunicorn's parser says."""
+    """All but one of 117, and what the application saw is what gunicorn's parser says."""
     verdicts = judged("gunicorn", tmp_path, split)
     assert len(verdicts) == 117
-    assert [one for one in verdicts if one["verdict"] != "pass"] == []
+    assert {one["name"] for one in verdicts if one["verdict"] != "pass"} == set(GUNICORN)
     assert [one for one in verdicts if one["fidelity"]] == []
 
 
@@ -114,13 +165,10 @@ def test_waitress_functional(waitress: Path, tmp_path: Path) -> None:
     """Everything but what asks for waitress's own texts, limits or option names."""
     out = tmp_path / "waitress.json"
     # run.py knows the names in its table only; ours goes under one of them.
-    ours = [
-        sys.executable,
-        str(Path(__file__).with_name("support") / "waitress_command.py"),
-        "{port}",
-        "{app}",
-    ]
-    asked = [sys.executable, str(FOLDER / "waitress" / "run.py"), "--src", str(waitress)]
+    support = Path(__file__).parent / "support"
+    ours = [sys.executable, str(support / "waitress_command.py"), "{port}", "{app}"]
+    run = [sys.executable, str(support / "waitress_run.py"), str(FOLDER / "waitress" / "run.py")]
+    asked = [*run, "--src", str(waitress)]
     ended = subprocess.run(
         [*asked, "--server", "gunicorn", "--json", str(out)],
         env={**environment(), "SERVER_ARGV_GUNICORN": " ".join(ours)},

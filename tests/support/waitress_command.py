@@ -23,7 +23,8 @@ def main() -> None:
     asked = json.loads(os.environ["WAITRESS_ANY_KW"])
     options = ["--workers=1", f"--bind=127.0.0.1:{port}"]
     if size := asked.get("max_request_header_size"):
-        options += [f"--limit-request-head={size}", f"--limit-request-line={min(size, 4094)}"]
+        # 1 KiB is the least that the option takes; the case sends much more than what it asks for.
+        options += [f"--limit-request-head={max(size, 1024)}", f"--limit-request-line={min(size, 4094)}"]
     if size := asked.get("max_request_body_size"):
         options.append(f"--max-body={size}")
     if peer := asked.get("trusted_proxy"):

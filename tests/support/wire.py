@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 #: Seconds without a byte after which a read gives up: only a broken server is silent for so long.
 SILENCE = 30.0
 
-STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
+STATUS = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 SIZE = re.compile(rb"[0-9A-Fa-f]+")
 DATE = re.compile(
