@@ -203,7 +203,9 @@ impl Host for Supervisor<'_> {
     }
 
     fn ready(&mut self) {
-        self.setup.log.write(&banner::lines(self.py, &self.setup));
+        if self.setup.log.says(Level::Info) {
+            self.setup.log.write(&banner::lines(self.py, &self.setup));
+        }
     }
 
     fn close_listeners(&mut self) {

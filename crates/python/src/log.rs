@@ -52,9 +52,14 @@ impl ErrorLog {
         self.color
     }
 
+    /// Whether messages of this level are wanted.
+    pub(crate) fn says(&self, level: Level) -> bool {
+        rank(level) >= self.least
+    }
+
     /// Writes one message, which may have several lines.
     pub(crate) fn say(&self, level: Level, message: &str) {
-        if rank(level) >= self.least {
+        if self.says(level) {
             let word = match level {
                 Level::Debug => "debug",
                 Level::Info => "info",

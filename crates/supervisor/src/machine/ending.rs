@@ -67,12 +67,23 @@ impl Machine {
             Signal::Terminate => self.end(exit_code::OK, graceful, now, actions),
             Signal::Hangup if self.policy.hangup_ends => self.end(exit_code::OK, graceful, now, actions),
             Signal::Interrupt | Signal::Quit => match self.ending.as_ref().map(|ending| ending.step) {
-                Some(Step::Now | Step::Kill) => self.step(Step::Kill, now, actions),
-                Some(Step::Graceful) => self.step(Step::Now, now, actions),
+                Some(Step::Kill) => {}
+                Some(Step::Now) => {
+                    actions.push(Action::Log(Level::Warning, "asked again: killing what is left".to_owned()));
+                    self.step(Step::Kill, now, actions);
+                }
+                Some(Step::Graceful) => {
+                    actions.push(Action::Log(Level::Info, "ending at once".to_owned()));
+                    self.step(Step::Now, now, actions);
+                }
                 None => self.end(exit_code::OK, StopHow::Now, now, actions),
             },
             Signal::Hangup | Signal::Other(_) => {
-                let text = format!("{signal:?} means nothing to this version: ignored");
+                let name = match signal {
+                    Signal::Other(number) => stdserve_sys::signals::name(number),
+                    _ => "SIGHUP".to_owned(),
+                };
+                let text = format!("{name} means nothing to this version: ignored");
                 actions.push(Action::Log(Level::Warning, text));
             }
         }
@@ -84,6 +95,11 @@ impl Machine {
             return;
         }
         let step = if how == StopHow::Now { Step::Now } else { Step::Graceful };
+        let text = match how {
+            StopHow::Graceful { within } => format!("ending: what runs is finished, within {within:?}"),
+            StopHow::Now => "ending at once".to_owned(),
+        };
+        actions.push(Action::Log(Level::Info, text));
         self.ending = Some(Ending { code, step, deadline: now });
         actions.push(Action::CloseListeners);
         self.step(step, now, actions);
