@@ -222,7 +222,7 @@ class Served:
         self.process.send_signal(number)
 
     def workers(self) -> list[int]:
-        """The processes that serve. What an application forks has the name too, and a worker as its parent."""
+        """The processes that serve. What one forks has the name too, and a worker as its parent."""
         named = {one.pid: one for one in proc.descendants(self.pid) if one.name == "stdserve:worker"}
         return sorted(one.pid for one in named.values() if one.parent not in named)
 

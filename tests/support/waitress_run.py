@@ -3,9 +3,9 @@
     python waitress_run.py PATH/OF/run.py ARGUMENTS
 
 waitress takes HTTP/1.1 requests without Host, which RFC 9112 section 3.2 says to refuse. Most of its cases
-send such requests and are about something else, so a Host line is put into what they send. waitress also answers
-HTTP/1.0 requests with HTTP/1.0 in the status line, where RFC 9110 section 6.2 wants the server's own version:
-that is not looked at either.
+send such requests and are about something else, so a Host line is put into what they send. waitress also
+answers HTTP/1.0 requests with HTTP/1.0 in the status line, where RFC 9110 section 6.2 wants the server's own
+version: that is not looked at either.
 """
 
 from __future__ import annotations
