@@ -30,7 +30,7 @@ def test_a_worker_whose_gil_is_held_lets_go_of_the_address_and_ends(serve: Serve
 
 
 def test_term_to_a_worker_drains_it_and_it_is_replaced(serve: Serve, gate: Gate) -> None:
-    """SIGTERM from somebody else than the supervisor: what runs is finished, another worker takes its place."""
+    """SIGTERM from somebody else than the supervisor: what runs is finished, and another worker comes."""
     server = serve(workers=1, threads=4)
     (worker,) = server.wait_workers(1)
     with ExitStack() as stack:
