@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from support import proc
 from support.gate import Gate
+from support.load import clients
 from support.serving import Serve
 from support.waiting import until
 from support.wire import request
@@ -34,12 +35,12 @@ def test_term_to_a_worker_drains_it_and_it_is_replaced(serve: Serve, gate: Gate)
     server = serve(workers=1, threads=4)
     (worker,) = server.wait_workers(1)
     with ExitStack() as stack:
-        client = stack.enter_context(server.client())
+        client, kept = clients(stack, server, 2)
         client.send(request(target="/wait?name=running"))
         guest = gate.wait("running")
         assert proc.alive(worker)
         os.kill(worker, signal.SIGTERM)
-        # The supervisor learns of it when the worker ends; the address stays taken meanwhile.
+        until(lambda: kept.ask("/hello").closes, "the worker drains")
         guest.release("done")
         answer = client.read()
         assert (answer.text, answer.closes) == ("done", True)
