@@ -181,16 +181,21 @@ impl Crew {
     fn stop(&self, mut core: std::sync::MutexGuard<'_, Core>, mut event_loop: Box<EventLoop>) {
         core.stopped = true;
         let members = core.handover.wakers();
+        let (takeovers, wakes) = (core.takeovers, core.standby_wakes);
         let left = (std::mem::take(&mut core.pending), std::mem::take(&mut core.handed));
         drop(core);
         // Closes the listeners and what connections are left, outside the lock.
         event_loop.cut_all();
         drop(event_loop);
         drop(left);
-        for member in members {
+        for member in &members {
             member.unpark();
         }
         self.grower.stop();
+        self.log.debug(&format!(
+            "{} threads; {takeovers} take-overs, {wakes} times a resting thread woke",
+            members.len()
+        ));
         self.stopped.notify_all();
     }
 
