@@ -81,11 +81,13 @@ def test_an_endless_head_is_refused_before_it_ends(serve: Serve, start: bytes) -
             assert client.readable(10), "two MiB of a head, and no answer"
 
 
-def test_a_large_head_within_the_limits_is_served(serve: Serve) -> None:
-    """Twenty fields of 8,000 bytes are within gunicorn's limits."""
-    server = serve()
-    with server.client() as client:
-        assert client.ask("/hello", fields=[(f"X-{n}", "y" * 8000) for n in range(20)]).status == 200
+def test_the_head_as_a_whole_is_bounded(serve: Serve) -> None:
+    """--limit-request-head: all fields together, 64 KiB by default; each alone would be within its limit."""
+    for server, most in ((serve(), 8), (serve(limit_request_head="16KiB"), 2)):
+        for count, status in ((most - 1, 200), (most + 1, 431)):
+            with server.client() as client:
+                answer = client.ask("/hello", fields=[(f"X-{number}", "y" * 8000) for number in range(count)])
+                assert answer.status == status
 
 
 def test_worker_connections_bounds_what_is_accepted(serve: Serve) -> None:

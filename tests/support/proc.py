@@ -93,3 +93,12 @@ def descriptors(pid: int) -> list[str]:
 def sockets(pid: int) -> int:
     """How many sockets a process holds."""
     return sum(target.startswith("socket:") for target in descriptors(pid))
+
+
+def holds(server: int, client: int) -> bool:
+    """Whether a process holds the end at port `server` of the IPv4 connection from port `client`."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, *rest = line.split()
+        if int(local[-4:], 16) == server and int(remote[-4:], 16) == client:
+            return rest[5] != "0"  # the inode: without one the kernel alone holds it, to send what is left
+    return False

@@ -215,6 +215,10 @@ class Served:
             client.send(b"BROKEN\r\n\r\n")
             assert client.read().status == 400
 
+    def holds(self, client: Client) -> bool:
+        """Whether the server still holds its end of that connection."""
+        return proc.holds(self.port, client.socket.getsockname()[1])
+
     # its processes
 
     def signal(self, number: int) -> None:
