@@ -16,7 +16,7 @@ CARGO ?= cargo
 # The environment for maturin, which installs into the virtual environment that it is told.
 VENV_ENV := VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: serve build test test-rust test-python lint fuzz loom bench clean tools need
+.PHONY: serve build test test-rust test-others test-python lint fuzz loom bench clean tools need
 .NOTPARALLEL:
 
 serve: build
@@ -25,7 +25,7 @@ serve: build
 build: .venv/.made
 	@$(VENV_ENV) $(BIN)/maturin develop --release --locked --quiet
 
-test: lint test-rust loom test-python
+test: lint test-rust loom test-others test-python
 
 # A Debian package that is needed and missing is named, never skipped over.
 need:
@@ -67,6 +67,17 @@ loom: need
 fuzz: need
 	STDSERVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --package stdserve-proto --test fuzz --locked -- --nocapture
 
+# The gateway on the other versions of CPython that stand on this machine, from a debug build.
+test-others: need
+	@set -e; for python in $$(.ci/other-pythons $(PYTHON)); do \
+		name=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "The gateway on Python $$name:"; \
+		[ -d .venv-$$name ] || "$$python" -m venv .venv-$$name; \
+		.venv-$$name/bin/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2' pytest pytest-xdist pytest-timeout; \
+		VIRTUAL_ENV="$(CURDIR)/.venv-$$name" .venv-$$name/bin/maturin develop --locked --quiet --target-dir target/python-$$name; \
+		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py; \
+	done
+
 test-python: tools build
 	$(BIN)/python -m pytest -c tests/pytest.ini tests
 
@@ -74,4 +85,4 @@ bench: build
 	$(BIN)/python bench/run.py
 
 clean:
-	rm -rf target .venv dist python/stdserve/_stdserve*.so
+	rm -rf target .venv .venv-* dist python/stdserve/_stdserve*.so
