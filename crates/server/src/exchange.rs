@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use stdserve_proto::forwarded::Origin;
@@ -60,12 +60,35 @@ pub(crate) struct Inner {
     pub(crate) keep_alive: bool,
     /// Set once for all exchanges of a loop: it has begun to drain since this one was read.
     pub(crate) draining: Option<Arc<AtomicBool>>,
+    /// Counted under `concurrency`, where that is limited. Given up before the client can know that it was answered.
+    pub(crate) place: Option<Place>,
     pub(crate) route: u8,
     pub(crate) status: u16,
     /// The answer's head, where a record of it is wanted.
     pub(crate) answer: Vec<u8>,
     /// Bytes of the answer's body.
     pub(crate) sent: u64,
+}
+
+/// A place among the requests that may run or wait at once; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// `None`: there is none left. Only one thread takes places at a time.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        if taken.load(Ordering::Acquire) >= limit {
+            return None;
+        }
+        taken.fetch_add(1, Ordering::Relaxed);
+        Some(Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Inner {
@@ -87,6 +110,7 @@ impl Inner {
             deadline: now,
             keep_alive: false,
             draining: None,
+            place: None,
             route: 0,
             status: 0,
             answer: Vec::new(),
@@ -105,6 +129,7 @@ impl Inner {
         }
         self.encoder = None;
         self.link = None;
+        self.place = None;
         self.listener = None;
         self.origin = Origin::default();
         self.status = 0;

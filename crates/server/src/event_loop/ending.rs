@@ -64,6 +64,7 @@ impl EventLoop {
         }
         let mut handed = std::mem::take(&mut self.handed);
         for mut done in handed.published.drain(..) {
+            done.inner.place = None;
             let sent = match &done.inner.link {
                 Some(link) => link.send_whole(&mut done.inner.out, Some(self.now)),
                 None => continue,
@@ -94,7 +95,6 @@ impl EventLoop {
     /// An exchange has ended; `queued`: the socket has not taken all of its answer.
     fn conclude(&mut self, done: Done, queued: bool) {
         let Done { inner, end } = done;
-        self.in_flight = self.in_flight.saturating_sub(1);
         self.report(&inner, end == End::Abort);
         let slot = self.slot(inner.token).filter(|slot| {
             let connection = &self.connections[*slot];
@@ -210,7 +210,7 @@ impl EventLoop {
 
     /// A request that waited too long for a free thread.
     pub(crate) fn refuse_queued(&mut self, mut inner: Box<Inner>) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        inner.place = None;
         self.budget.give_back(std::mem::take(&mut inner.reserved));
         let Some(slot) = self.slot(inner.token) else { return };
         if self.connections[slot].number == inner.number {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -76,8 +76,8 @@ pub(crate) struct EventLoop {
     doomed: Vec<usize>,
     spare: Vec<Box<Inner>>,
     next_id: u64,
-    /// Requests that arrived and have not ended.
-    in_flight: usize,
+    /// Requests that arrived and are not answered, where their number is limited.
+    places: Arc<AtomicUsize>,
     stage: Stage,
     /// For whoever answers: what runs now is the last of its connection.
     draining: Arc<AtomicBool>,
@@ -124,7 +124,7 @@ impl EventLoop {
             doomed: Vec::new(),
             spare: Vec::new(),
             next_id: stdserve_sys::clock::random_seed(),
-            in_flight: 0,
+            places: Arc::default(),
             stage: Stage::Serving,
             draining: Arc::default(),
             accept_again: None,

@@ -11,7 +11,7 @@ use super::ending::Refused;
 use crate::body::Body;
 use crate::connection::{Phase, Timer, Upload};
 use crate::crew::predict;
-use crate::exchange::{Inner, Peer};
+use crate::exchange::{Inner, Peer, Place};
 use crate::spool::{Job, Spooled};
 
 /// Reads of one connection in a turn, so that one that sends fast does not hold up the others.
@@ -251,9 +251,14 @@ impl EventLoop {
             self.budget.give_back(reserved);
             return self.doom(slot);
         }
-        if self.settings.concurrency.is_some_and(|limit| self.in_flight >= limit) {
-            self.budget.give_back(reserved);
-            return self.refuse(slot, &Refused::too_busy("more requests than --limit-concurrency allows"));
+        let mut place = None;
+        if let Some(limit) = self.settings.concurrency {
+            place = Place::take(&self.places, limit);
+            if place.is_none() {
+                self.budget.give_back(reserved);
+                return self
+                    .refuse(slot, &Refused::too_busy("more requests than --limit-concurrency allows"));
+            }
         }
         let Some(mut inner) = connection.inner.take() else { return };
         connection.number = connection.number.wrapping_add(1);
@@ -261,6 +266,7 @@ impl EventLoop {
         connection.link.begin();
         inner.body = body;
         inner.reserved = reserved;
+        inner.place = place;
         inner.link = Some(Arc::clone(&connection.link));
         inner.token = connection.token;
         inner.number = connection.number;
@@ -274,7 +280,6 @@ impl EventLoop {
         inner.keep_alive =
             inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
         inner.route = predict::route(inner.head.method(), inner.head.path());
-        self.in_flight += 1;
         self.arrived.push(inner);
         self.set_timer(slot, Timer::Write, self.settings.timeouts.write);
     }
