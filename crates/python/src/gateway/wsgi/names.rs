@@ -101,6 +101,7 @@ pub(super) enum Kind {
 
 /// One header.
 pub(super) struct Slot {
+    /// As it was last sent: nearly all clients write a name in one way, which is quick to compare.
     name: Box<[u8]>,
     pub(super) key: Py<PyString>,
     pub(super) kind: Kind,
@@ -111,6 +112,19 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Whether the header is of that name, in any case of letters.
+    #[inline]
+    fn is(&mut self, name: &[u8]) -> bool {
+        if *self.name == *name {
+            return true;
+        }
+        let same = self.name.eq_ignore_ascii_case(name);
+        if same {
+            self.name.copy_from_slice(name);
+        }
+        same
+    }
+
     /// The value as a str: the one from the last request if it is the same.
     pub(super) fn value<'py>(&mut self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
         if let Some(value) = &self.value {
@@ -157,7 +171,7 @@ impl Names {
             match usize::from(self.index[at]) {
                 0 if self.slots.len() >= MOST || name.len() > LONGEST_NAME => return Ok(None),
                 0 => break self.add(py, name, Kind::Plain, false)?,
-                number if self.slots[number - 1].name.eq_ignore_ascii_case(name) => break number - 1,
+                number if self.slots[number - 1].is(name) => break number - 1,
                 _ => at = (at + 1) % INDEX,
             }
         };
@@ -190,20 +204,26 @@ pub(super) fn key<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PySt
 
 /// Where a name's search begins. Letters of either case give the same; a client that finds names which collide
 /// gains nothing, since the table is bounded.
+#[inline]
 fn place(name: &[u8]) -> usize {
     const FOLD: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = name.len() as u64;
-    let mut words = name.chunks_exact(8);
-    for word in &mut words {
-        let word =
-            u64::from_le_bytes([word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]]);
-        hash = (hash.rotate_left(5) ^ (word | FOLD)).wrapping_mul(MIX);
+    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ (word | FOLD)).wrapping_mul(MIX);
+    let (words, rest) = name.as_chunks::<8>();
+    for word in words {
+        mix(u64::from_le_bytes(*word));
     }
-    let mut last = 0;
-    for &byte in words.remainder() {
-        last = last << 8 | u64::from(byte | 0x20);
+    // What is left over, with bytes that were seen before where that saves a loop.
+    match (name.last_chunk::<8>(), rest) {
+        (_, []) => {}
+        (Some(last), _) => mix(u64::from_le_bytes(*last)),
+        (None, rest) => match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                mix(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+            }
+            _ => mix(rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+        },
     }
-    hash = (hash.rotate_left(5) ^ last).wrapping_mul(MIX);
     (hash >> 55) as usize % INDEX
 }
