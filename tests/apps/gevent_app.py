@@ -13,6 +13,10 @@ from typing import Any
 
 import gevent
 
+# Two native threads that make their first hub at the same time can lock each other out in gevent itself, while it
+# imports its loop; with the modules there they do not.
+gevent.get_hub()
+
 
 def late(number: int) -> int:
     """Comes back a little later."""
