@@ -13,8 +13,8 @@ from typing import Any
 
 import gevent
 
-# Two native threads that make their first hub at the same time can lock each other out in gevent itself, while it
-# imports its loop; with the modules there they do not.
+# Two native threads that make their first hub at the same time can lock each other out in gevent itself,
+# while it imports its loop; with the modules there they do not.
 gevent.get_hub()
 
 

@@ -98,8 +98,8 @@ def sockets(pid: int) -> int:
 def holds(server: int, client: int) -> bool:
     """Whether a process holds the end at port `server` of the IPv4 connection from port `client`.
 
-    The kernel writes the table piece by piece: what is opened and closed elsewhere meanwhile can hide a
-    line, so that only several looks tell that it is not there.
+    The kernel writes the table piece by piece: what is opened and closed elsewhere meanwhile can hide a line,
+    so that only several looks tell that it is not there.
     """
     return any(_listed(server, client) for _ in range(3))
 
