@@ -81,6 +81,8 @@ pub(crate) struct Connection {
     pub(crate) upload: Option<Box<Upload>>,
     /// Bytes that were read and not yet understood.
     pub(crate) leftover: Vec<u8>,
+    /// Bytes of the common budget that `leftover` holds.
+    pub(crate) held: usize,
     /// `leftover` may hold something that was not looked at.
     pub(crate) unseen: bool,
     /// Number of the exchange that runs, or ran last.
@@ -109,6 +111,7 @@ impl Connection {
             inner: None,
             upload: None,
             leftover: Vec::new(),
+            held: 0,
             unseen: false,
             number: 0,
             readable: true,

@@ -92,6 +92,14 @@ impl Link {
         }
     }
 
+    /// Makes the socket's close a reset (RST), which no client takes for the end of an answer.
+    pub(crate) fn will_reset(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        // A shutdown would say with a FIN that all is well; the last owner closes instead.
+        self.shut.store(true, Ordering::Relaxed);
+        self.transport.reset_on_close();
+    }
+
     /// A request of this connection goes to the crew.
     pub(crate) fn begin(&self) {
         self.loop_waits.store(false, Ordering::SeqCst);
@@ -112,7 +120,11 @@ impl Link {
     pub(crate) fn send_whole(&self, bytes: &mut Vec<u8>, now: Option<Instant>) -> Result<Sent, Gone> {
         let mut sending = self.lock();
         let mut taken = 0;
-        if sending.queue.is_empty() {
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        // The end of a stream has often nothing left to say.
+        if sending.queue.is_empty() && !bytes.is_empty() {
             taken = self.try_send(|transport| transport.write(bytes))?;
         }
         let all = taken == bytes.len();
@@ -182,10 +194,23 @@ impl Link {
         }
         let mut taken = 0;
         if sending.queue.is_empty() {
-            taken = self.try_send(|transport| transport.write_more(&head))?;
+            // With nothing behind it the head would be held back until the kernel's patience ends: 200 ms.
+            let write = if left > 0 { Transport::write_more } else { Transport::write };
+            taken = self.try_send(|transport| write(transport, &head))?;
         }
         sending.queue.push_rest(head, taken);
+        let mut stretches = 0;
         while sending.queue.is_empty() && left > 0 {
+            if stretches > 0 {
+                // Whoever runs the loop may want a word with this connection: it never waits for a whole file.
+                drop(sending);
+                std::thread::yield_now();
+                sending = self.lock();
+                if self.is_gone() {
+                    return Err(Gone);
+                }
+            }
+            stretches += 1;
             let stretch = left.min(1 << 20) as usize;
             match self.transport.write_file(&file, offset, stretch) {
                 // The file became shorter than it was.

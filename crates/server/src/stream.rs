@@ -63,8 +63,11 @@ impl Overflow {
     ) -> Option<(&Arc<File>, u64, u64)> {
         let bound = settings.response_buffer.saturating_sub(IN_MEMORY) as u64;
         let room = bound.saturating_sub(self.end) as usize;
+        if self.failed {
+            return None;
+        }
         let rest = copy_behind(&pieces, skip, room);
-        if rest.is_empty() || self.failed {
+        if rest.is_empty() {
             return None;
         }
         if self.file.is_none() {
@@ -225,6 +228,12 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take() {
+            // Where the end of the connection is the end of the body, an ordinary one would look like success.
+            if matches!(self.framing.body, BodyFraming::UntilClose)
+                && let Some(link) = &inner.link
+            {
+                link.will_reset();
+            }
             self.crew.ended(Done { inner, end: End::Abort });
         }
     }

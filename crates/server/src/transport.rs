@@ -53,6 +53,11 @@ impl Transport {
         retry(|| stdserve_sys::net::send_file(self.as_fd(), file, offset, length))
     }
 
+    /// Closing throws away what the socket has not sent, and tells a TCP client so.
+    pub(crate) fn reset_on_close(&self) {
+        let _ = stdserve_sys::net::reset_on_close(self.as_fd());
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // Fails only where the peer has ended the connection already.
         let _ = match self {

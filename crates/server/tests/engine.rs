@@ -3,12 +3,13 @@
 
 mod support;
 
+use std::io::Read;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stdserve_server::{Body, Exchange, Order, Settings};
 use support::{Answer, Running, ok};
@@ -63,6 +64,26 @@ fn lost_edge_a_request_that_arrives_while_its_connection_is_busy_is_answered() {
         assert_eq!(client.answer().0, 200);
         assert_eq!(client.answer().0, 200);
     }
+}
+
+#[test]
+fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
+    let (answer, enters, release) = gate();
+    let running = Running::new(Settings { threads: 2, ..Settings::default() }, Answer(answer));
+    let mut client = running.connect();
+    let mut longest = Duration::ZERO;
+    for _ in 0..5 {
+        // In one piece: no edge comes for the second, and none for anybody else.
+        client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        enters.recv().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let released = Instant::now();
+        release.send(()).unwrap();
+        assert_eq!(client.answer().0, 200);
+        assert_eq!(client.answer().0, 200);
+        longest = longest.max(released.elapsed());
+    }
+    assert!(longest < Duration::from_millis(500), "it waited {longest:?}");
 }
 
 #[test]
@@ -252,6 +273,74 @@ fn an_application_thread_does_not_wait_for_a_slow_client_while_memory_and_disk_h
     let at = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
     let expected: Vec<u8> = (0..100_u8).flat_map(|n| vec![n; 100_000]).collect();
     assert!(all[at..] == expected[..]);
+}
+
+/// An ordinary end would say that the answer is whole.
+#[test]
+fn an_answer_that_ends_with_its_connection_is_cut_by_a_reset() {
+    let running = Running::new(
+        Settings::default(),
+        Answer(|mut exchange: Exchange| {
+            exchange.begin(200, b"OK").unwrap();
+            let mut stream = exchange.start(None);
+            stream.send(b"half").unwrap();
+            stream.abort();
+        }),
+    );
+    let mut client = running.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let mut all = Vec::new();
+    let error = client.socket.read_to_end(&mut all).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// The kernel holds back what is announced as the beginning of more.
+#[test]
+fn an_empty_file_is_answered_without_a_delay() {
+    let running = Running::new(
+        Settings::default(),
+        Answer(|mut exchange: Exchange| {
+            exchange.begin(200, b"OK").unwrap();
+            let mut stream = exchange.start(Some(0));
+            stream.send_file(std::fs::File::open("/dev/null").unwrap(), 0, 0).unwrap();
+            stream.end();
+        }),
+    );
+    let mut client = running.connect();
+    let began = Instant::now();
+    client.get("/");
+    assert_eq!(client.answer(), (200, Vec::new()));
+    assert!(began.elapsed() < Duration::from_millis(150), "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn heads_in_pieces_count_for_the_common_budget() {
+    let settings = Settings { buffer_total: 100_000, ..Settings::default() };
+    let running = Running::new(settings, Answer(|exchange: Exchange| ok(exchange, b"hello")));
+    let part = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", format!("X: {}\r\n", "x".repeat(5000)).repeat(8));
+    let mut refused = 0;
+    let mut clients: Vec<_> = (0..4).map(|_| running.connect()).collect();
+    for client in &mut clients {
+        client.send(&part);
+        thread::sleep(Duration::from_millis(30));
+    }
+    for client in &mut clients {
+        client.send("\r\n");
+        match client.answer().0 {
+            200 => {}
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(refused, 2);
+    // All of it was given back.
+    for _ in 0..2 {
+        let mut client = running.connect();
+        client.send(&part);
+        thread::sleep(Duration::from_millis(30));
+        client.send("\r\n");
+        assert_eq!(client.answer().0, 200);
+    }
 }
 
 #[test]

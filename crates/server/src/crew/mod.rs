@@ -250,6 +250,11 @@ impl Crew {
         }
     }
 
+    /// Ends the loop's present wait, or its next one.
+    pub(crate) fn wake_loop(&self) {
+        self.waker.wake();
+    }
+
     /// Hands something to the loop and wakes it.
     pub(crate) fn spooled(&self, spooled: crate::spool::Spooled) {
         self.lock().handed.spooled.push(spooled);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::baton::Member;
 use super::predict::{QUICK, was_blocked};
-use super::{Clock, Crew, Done, End, STEADY};
+use super::{Clock, Core, Crew, Done, End, STEADY};
 use crate::exchange::Exchange;
 
 /// The right to start requests, for one cohort.
@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
         }
         let inner = loop {
             let Some(inner) = core.pending.pop_front() else {
-                core.handed.ended.append(&mut gone);
+                self.hand_over_gone(&mut core, &mut gone);
                 return None;
             };
             if inner.link.as_ref().is_none_or(|link| link.is_gone()) {
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
                 watcher = core.handover.hand_over();
             }
         }
-        core.handed.ended.append(&mut gone);
+        self.hand_over_gone(&mut core, &mut gone);
         drop(core);
         if let Some(watcher) = watcher {
             watcher.unpark();
@@ -91,6 +91,16 @@ impl<'a> Run<'a> {
         self.count += 1;
         self.current = Some(Current { since: now, route: inner.route, expected });
         Some(Exchange::new(inner, Arc::clone(self.crew)))
+    }
+
+    /// Requests whose client has gone: the loop takes them away. Where another thread leads, it is told.
+    fn hand_over_gone(&self, core: &mut Core, gone: &mut Vec<Done>) {
+        if !gone.is_empty() {
+            core.handed.ended.append(gone);
+            if !core.handover.baton.lies_free() {
+                self.crew.wake_loop();
+            }
+        }
     }
 
     /// Whether the request that has just ended was blocked.

@@ -224,6 +224,7 @@ impl EventLoop {
         let connection = &mut self.connections[slot];
         connection.phase = Phase::Lingering { shut };
         connection.leftover = Vec::new();
+        self.budget.give_back(std::mem::take(&mut connection.held));
         self.set_timer(slot, Timer::Linger, self.settings.timeouts.linger);
         self.make_ready(slot);
     }
@@ -260,6 +261,9 @@ impl EventLoop {
         let settings = Arc::clone(&self.settings);
         let connection = &mut self.connections[slot];
         match connection.timer {
+            // It ended earlier in this turn, and nobody is there to be told that it was slow.
+            Timer::Head | Timer::KeepAlive | Timer::Body
+                if !matches!(connection.phase, Phase::Reading | Phase::Spooling) => {}
             Timer::Head => {
                 if connection.is_idle() && connection.number == 0 {
                     self.doom(slot);
@@ -300,6 +304,11 @@ impl EventLoop {
                 match connection.link.stalled_since() {
                     Some(since) if self.now.saturating_duration_since(since) >= patience => {
                         self.log.debug("a client took nothing of its answer for too long: cut");
+                        // Without a thread that holds on to it the close comes at once: as a reset, since what was
+                        // sent so far may look like a whole answer.
+                        if matches!(connection.phase, Phase::Flushing(_)) {
+                            connection.link.will_reset();
+                        }
                         connection.link.give_up();
                         self.doom(slot);
                     }
@@ -357,6 +366,7 @@ impl EventLoop {
         while let Some(token) = self.doomed.pop() {
             let Some(slot) = self.slot(token) else { continue };
             let mut connection = self.connections.remove(slot);
+            self.budget.give_back(connection.held);
             if let Some(upload) = &mut connection.upload {
                 self.budget.give_back(std::mem::take(&mut upload.reserved));
             }

@@ -51,7 +51,7 @@ impl EventLoop {
                     if connection.leftover.is_empty() {
                         let used = self.feed(slot, &scratch[..count]);
                         if used < count {
-                            self.connections[slot].leftover = scratch[used..count].to_vec();
+                            self.keep(slot, scratch[used..count].to_vec());
                         }
                     } else {
                         let mut data = std::mem::take(&mut connection.leftover);
@@ -64,14 +64,44 @@ impl EventLoop {
             }
         }
         self.scratch = scratch;
+        self.ask_for_the_end(slot);
+    }
+
+    /// What stands behind a request that runs brings no edge: its end has to be told, or the rest waits for the next
+    /// turn that something else brings.
+    fn ask_for_the_end(&self, slot: usize) {
+        let connection = &self.connections[slot];
+        if connection.phase == Phase::Running && (connection.readable || !connection.leftover.is_empty()) {
+            connection.link.loop_wants_to_know();
+        }
     }
 
     fn feed_and_keep(&mut self, slot: usize, mut data: Vec<u8>) {
         let used = self.feed(slot, &data);
         if used < data.len() {
             data.drain(..used);
-            self.connections[slot].leftover = data;
+        } else {
+            data = Vec::new();
         }
+        self.keep(slot, data);
+    }
+
+    /// Keeps what was not understood yet. Heads in pieces count for the common budget as bodies do: many connections
+    /// that each send most of one cost no more than that.
+    fn keep(&mut self, slot: usize, data: Vec<u8>) {
+        let connection = &mut self.connections[slot];
+        let (before, now) = (connection.held, data.len());
+        if now <= before {
+            self.budget.give_back(before - now);
+        } else if !self.budget.take(now - before) {
+            if connection.phase == Phase::Reading && connection.upload.is_none() {
+                return self.refuse(slot, &Refused::too_busy("there is no room for the request now"));
+            }
+            self.budget.take_anyway(now - before);
+        }
+        let connection = &mut self.connections[slot];
+        connection.held = now;
+        connection.leftover = data;
     }
 
     /// Hands bytes to the protocol, to the end of one request at most. Returns how many were understood.
@@ -210,6 +240,7 @@ impl EventLoop {
                 connection.phase = Phase::Reading;
                 if upload.complete {
                     self.request_complete(slot);
+                    self.ask_for_the_end(slot);
                 } else {
                     // Even where nothing is left over: the body may be at its end.
                     connection.unseen = true;
