@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,3 +138,21 @@ def test_read_by_several_threads_nothing_comes_twice(asking: Asking) -> None:
         return sum(total)
 
     assert asking.post(act) == len(LINES)
+
+
+def test_short_lines_of_a_spooled_body_cost_about_what_they_cost_in_memory() -> None:
+    """What was read ahead was moved for each line, and the interpreter's lock let go of."""
+
+    def count(stream: Any) -> tuple[int, float]:
+        began = time.perf_counter()
+        return sum(1 for _ in stream), time.perf_counter() - began
+
+    body = b"\n" * 300_000
+    spent = {}
+    for body_buffer in (1 << 20, 1024):
+        asking = Asking(body_buffer)
+        outcomes = [asking.post(count, body) for _ in range(3)]
+        asking.server.stop()
+        assert all(lines == len(body) for lines, _ in outcomes)
+        spent[body_buffer] = min(seconds for _, seconds in outcomes)
+    assert spent[1024] < 2.5 * spent[1 << 20]

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -653,6 +654,24 @@ def test_a_pipe_is_read(host: Host) -> None:
 
     with host.client(wrapped(opened)) as client:
         assert client.ask().body == b"through a pipe"
+
+
+def test_a_file_of_the_kernel_is_read(host: Host) -> None:
+    """Files in /proc are regular and say that they are empty."""
+    with host.client(wrapped(lambda: open("/proc/self/status", "rb"))) as client:
+        assert client.ask().body.startswith(b"Name:")
+
+
+def test_an_empty_file_is_answered_at_once(host: Host, tmp_path: Path) -> None:
+    """Its head was announced as the beginning of more, which the kernel held back for 200 ms."""
+    empty = tmp_path / "empty"
+    empty.touch()
+    with host.client(wrapped(lambda: open(empty, "rb"))) as client:
+        client.ask()
+        began = time.monotonic()
+        for _ in range(5):
+            assert client.ask().body == b""
+        assert time.monotonic() - began < 0.5
 
 
 def test_the_file_is_closed(host: Host, file: Path) -> None:

@@ -100,6 +100,10 @@ impl FileTypes {
         }
         let offset: u64 = file.call_method0("tell")?.extract()?;
         let length = metadata.len().saturating_sub(offset);
+        if length == 0 {
+            // The kernel's own files (/proc) say that they are empty, and are not: reading tells.
+            return Ok(None);
+        }
         Ok(Some(Stretch { file: copy, offset, length }))
     }
 }

@@ -94,20 +94,26 @@ impl Source {
                 Ok(find_newline(rest).map_or(rest.len(), |newline| newline + 1) as u64)
             }
             Self::File { file, len, at, ahead, used } => {
-                ahead.drain(..*used);
-                *used = 0;
+                // Found in what was read before, as nearly always, it costs no more than the line's own length.
                 let mut searched = 0;
                 loop {
-                    if let Some(newline) = find_newline(&ahead[searched..]) {
-                        return Ok(limit.min((searched + newline + 1) as u64));
+                    let rest = &ahead[*used..];
+                    let rest = &rest[..rest.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
+                    if let Some(newline) = find_newline(&rest[searched..]) {
+                        return Ok((searched + newline + 1) as u64);
                     }
-                    searched = ahead.len();
+                    searched = rest.len();
                     let more = STRETCH.min(usize::try_from(*len - *at).unwrap_or(STRETCH));
                     if searched as u64 >= limit || more == 0 {
-                        return Ok(limit.min(searched as u64));
+                        return Ok(searched as u64);
                     }
+                    // All of what was read before belongs to this line: what stands before it is not needed any more.
+                    ahead.drain(..std::mem::take(used));
                     ahead.resize(searched + more, 0);
-                    file.read_exact_at(&mut ahead[searched..], *at)?;
+                    if let Err(error) = file.read_exact_at(&mut ahead[searched..], *at) {
+                        ahead.truncate(searched);
+                        return Err(error);
+                    }
                     *at += more as u64;
                 }
             }
@@ -115,13 +121,28 @@ impl Source {
         }
     }
 
-    fn is_slow(&self) -> bool {
-        matches!(self, Self::File { .. })
+    /// Whether `wanted` bytes, or a line of at most so many, may have to come from the disk.
+    fn is_slow(&self, wanted: Wanted) -> bool {
+        match (self, wanted) {
+            (Self::File { ahead, used, .. }, Wanted::Bytes(size)) => ahead.len() - used < size,
+            (Self::File { ahead, used, .. }, Wanted::Line(limit)) => {
+                let rest = &ahead[*used..];
+                (rest.len() as u64) < limit && find_newline(rest).is_none()
+            }
+            _ => false,
+        }
     }
 }
 
+/// What is to be read.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Bytes(usize),
+    Line(u64),
+}
+
 fn find_newline(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == b'\n')
+    memchr::memchr(b'\n', bytes)
 }
 
 /// A size argument: `None` and negative numbers mean all.
@@ -154,6 +175,7 @@ impl Input {
     fn with<R: Send>(
         &self,
         py: Python<'_>,
+        wanted: Wanted,
         read: impl FnOnce(&mut Source) -> io::Result<R> + Send,
     ) -> PyResult<R> {
         let mut place = self.lock();
@@ -164,7 +186,7 @@ impl Input {
             Source::Busy => {
                 return Err(PyRuntimeError::new_err("another thread is reading this input at the moment"));
             }
-            source if !source.is_slow() => return Ok(read(source)?),
+            source if !source.is_slow(wanted) => return Ok(read(source)?),
             _ => {}
         }
         let mut source = std::mem::replace(&mut *place, Source::Busy);
@@ -182,13 +204,13 @@ impl Input {
     }
 
     fn take<'py>(&self, py: Python<'py>, size: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let left = self.with(py, |source| Ok(source.left()))?;
+        let left = self.with(py, Wanted::Bytes(0), |source| Ok(source.left()))?;
         let size = usize::try_from(size.min(left)).unwrap_or(usize::MAX);
         if size == 0 {
             return Ok(PyBytes::new(py, b""));
         }
         PyBytes::new_with(py, size, |out| {
-            self.with(py, |source| {
+            self.with(py, Wanted::Bytes(size), |source| {
                 if out.len() as u64 <= source.left() {
                     source.take(out)
                 } else {
@@ -199,7 +221,7 @@ impl Input {
     }
 
     fn line<'py>(&self, py: Python<'py>, size: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let size = self.with(py, |source| source.line(size))?;
+        let size = self.with(py, Wanted::Line(size), |source| source.line(size))?;
         self.take(py, size)
     }
 }
