@@ -105,7 +105,12 @@ impl Address {
             return Ok(Self::Tcp { host: host.to_owned(), port });
         }
         if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return Err(format!("is an IPv6 address; write it in brackets: [{text}]:{DEFAULT_PORT}"));
+            // `::1:8000` is an address in itself, but hardly what was meant.
+            let (host, port) = match text.rsplit_once(':') {
+                Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
+                _ => (text, "8000"),
+            };
+            return Err(format!("is an IPv6 address; write it in brackets: [{host}]:{port}"));
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, parse_port(port)?),
@@ -187,6 +192,7 @@ mod tests {
             ("", "is empty"),
             ("8000", "127.0.0.1:8000"),
             ("::1", "[::1]:8000"),
+            ("::1:8003", "[::1]:8003"),
             ("[::1", "no `]`"),
             ("[::1]x", "after `]`"),
             ("[host]:1", "no IPv6"),

@@ -87,6 +87,12 @@ impl UsageError {
     pub fn new(source: Option<Source>, message: impl Into<String>, hint: Option<String>) -> Self {
         Self::from(Problem { source, message: message.into(), hint })
     }
+
+    /// Without `error:` before each, for the message of an exception.
+    pub fn plain(&self) -> String {
+        let problems: Vec<_> = self.problems.iter().map(Problem::to_string).collect();
+        problems.join("\n")
+    }
 }
 
 impl From<Problem> for UsageError {

@@ -83,7 +83,11 @@ fn given(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Vec<Giv
         };
         match (find(key.get_ref()), raw(value)) {
             (None, _) => {
-                let hint = suggest::hint(key.get_ref(), |name| format!("`{name}`"));
+                let hint = if matches!(value.get_ref(), DeValue::Table(_)) {
+                    Some("An option stands by itself, not in a table of its own.".to_owned())
+                } else {
+                    suggest::hint(key.get_ref(), |name| format!("`{name}`"))
+                };
                 problems.push(Problem::new(source, "there is no such option").hint(hint));
             }
             (_, Err(why)) => problems.push(Problem::new(source, why)),

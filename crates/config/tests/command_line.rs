@@ -228,7 +228,10 @@ fn errors_name_the_source_the_value_and_what_is_accepted() {
             file("worker = 2"),
             "error: stdserve.toml:1: worker: there is no such option\n  Did you mean `workers`?",
         ),
-        (file("[services.a]\nx = 1"), "error: stdserve.toml:1: services: there is no such option"),
+        (
+            file("[services.a]\nx = 1"),
+            "error: stdserve.toml:1: services: there is no such option\n  An option stands by itself, not in a table of its own.",
+        ),
         (
             file("threads = [1, 2]"),
             "error: stdserve.toml:1: threads: has the entry 1; a list here holds texts",

@@ -58,6 +58,8 @@ pub struct BindError {
 pub enum BindCause {
     /// Somebody else listens there.
     InUse(Option<Holder>),
+    /// This server listens there already: it was named twice.
+    NamedTwice,
     /// The process may not (ports below 1024, folders it cannot write to).
     NotPermitted(io::Error),
     /// The path of a Unix socket leads to a file of another kind, which is left alone.
@@ -75,11 +77,49 @@ impl fmt::Display for BindError {
             BindCause::InUse(Some(holder)) => write!(f, "address {address} is in use by {holder}"),
             BindCause::InUse(None) => write!(f, "address {address} is in use"),
             BindCause::NotPermitted(error) => write!(f, "not permitted to listen on {address}: {error}"),
+            BindCause::NamedTwice => {
+                write!(f, "address {address} is named twice, or overlaps one named before it")
+            }
             BindCause::NotASocket => {
                 write!(f, "cannot listen on {address}: a file that is no socket stands there")
             }
             BindCause::NotAListener(error) => write!(f, "{address} is no listening socket: {error}"),
             BindCause::System(error) => write!(f, "cannot listen on {address}: {error}"),
+        }?;
+        match self.hint() {
+            Some(hint) => write!(f, "\n  {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl BindError {
+    /// What to do about it, where the system's own message does not say.
+    fn hint(&self) -> Option<&'static str> {
+        let unix = self.address.starts_with("unix:");
+        let error = match &self.cause {
+            BindCause::NotPermitted(_) if unix => {
+                return Some("The folder has to be one that this user may write to.");
+            }
+            BindCause::NotPermitted(_) => {
+                return Some(
+                    "Ports below 1024 need the capability CAP_NET_BIND_SERVICE; take a higher one, or let a \
+                     service manager or a proxy listen there.",
+                );
+            }
+            BindCause::NotASocket => return Some("It is left alone: move it away, or take another path."),
+            BindCause::NotAListener(_) => {
+                return Some("Whoever starts the server has to hand it over open, bound and listening.");
+            }
+            BindCause::System(error) => error,
+            BindCause::InUse(_) | BindCause::NamedTwice => return None,
+        };
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable => Some(
+                "No interface of this machine has this address; 0.0.0.0 and [::] stand for all that it has.",
+            ),
+            io::ErrorKind::NotFound if unix => Some("The folder of the socket has to exist."),
+            _ => None,
         }
     }
 }
@@ -192,8 +232,12 @@ impl Registry {
     pub fn open(addresses: &[(Option<String>, BindAddress)], backlog: u32) -> Result<Self, BindError> {
         let mut registry = Self { listeners: Vec::new(), files: Vec::new(), owner: std::process::id() };
         for (name, address) in addresses {
-            let sockets = bind::bind(address, backlog)
-                .map_err(|cause| BindError { address: address.to_string(), cause })?;
+            let sockets = bind::bind(address, backlog).map_err(|cause| {
+                let twice = matches!(&cause, BindCause::InUse(Some(holder))
+                    if holder.pid.0 == std::process::id() && !registry.listeners.is_empty());
+                let cause = if twice { BindCause::NamedTwice } else { cause };
+                BindError { address: address.to_string(), cause }
+            })?;
             for (fd, local) in sockets {
                 if let (LocalAddress::Unix(path), BindAddress::Unix { .. }) = (&local, address) {
                     registry.remember_file(path);

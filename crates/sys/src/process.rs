@@ -8,7 +8,7 @@ pub use fork::{
 
 use std::fmt;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
 /// The id of a process.
@@ -177,6 +177,19 @@ pub fn exit_now(code: i32) -> ! {
 pub fn set_inheritable(fd: std::os::fd::BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
     let flags = if inheritable { rustix::io::FdFlags::empty() } else { rustix::io::FdFlags::CLOEXEC };
     Ok(rustix::io::fcntl_setfd(fd, flags)?)
+}
+
+/// Opens `/dev/null` as those of the three standard streams that are closed. Otherwise the next socket or file would
+/// get their numbers, and receive what somebody prints.
+pub fn fill_standard_streams() -> io::Result<()> {
+    loop {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        // The lowest number that is free (open(2)): the file stays where it fills a gap, and is closed when none is left.
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        let _ = null.into_raw_fd();
+    }
 }
 
 /// Takes over a descriptor that was handed to this process by number (`fd://N`, `LISTEN_FDS`). Refuses the three

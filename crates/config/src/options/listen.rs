@@ -14,7 +14,8 @@ const BIND: Opt = Opt {
     default: Some("127.0.0.1:8000"),
     help: "HOST:PORT, unix:PATH or fd://N; repeatable",
     doc: "Where to listen; several addresses may be given. `:8000` listens on every IPv4 address, `[::]:8000` on \
-        every address, port 0 on one that the kernel chooses. `unix:@NAME` is a socket in Linux's abstract name \
+        every IPv6 one (give both to have both), port 0 on one that the kernel chooses. Without an address the \
+        sockets count that systemd hands over (`LISTEN_FDS`, sd_listen_fds(3)). `unix:@NAME` is a socket in Linux's abstract name \
         space, `fd://N` an inherited descriptor that listens already. A listener may be named: \
         `internal=127.0.0.1:9000`.",
     field: Field::Binds(|s| &mut s.listen.bind),

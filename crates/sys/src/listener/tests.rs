@@ -47,6 +47,27 @@ fn an_address_in_use_names_its_holder() {
 }
 
 #[test]
+fn an_address_that_is_named_twice_is_told_so() {
+    let first = path("twice");
+    let address = BindAddress::Unix { path: first, mode: None };
+    let error = Registry::open(&[(None, address.clone()), (None, address)], 16).unwrap_err();
+    assert!(error.to_string().contains("is named twice"), "{error}");
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let folder = BindAddress::Unix { path: "/nonexistent/app.sock".into(), mode: None };
+    for (address, advice) in [
+        (folder, "folder of the socket has to exist"),
+        (tcp("192.0.2.1:0"), "0.0.0.0"),
+        (BindAddress::Descriptor(1_000_000), "hand it over"),
+    ] {
+        let error = open(address).unwrap_err().to_string();
+        assert!(error.contains(advice), "{error}");
+    }
+}
+
+#[test]
 fn a_name_takes_all_its_addresses_on_one_port() {
     let registry = open(BindAddress::Host("localhost".into(), 0)).unwrap();
     let ports: Vec<_> = registry
