@@ -15,6 +15,7 @@ import pytest
 
 from support.gate import Gate
 from support.serving import APPS, PANIC, Serve, clean_environment, command
+from support.waiting import until
 from support.wire import Client, Closed, request
 
 COLOUR = "\x1b["
@@ -161,6 +162,60 @@ def test_an_address_that_is_not_ours_is_5() -> None:
     ended = run("--bind", "192.0.2.1:8000", "shapes:app")
     assert ended.returncode == 5
     assert "192.0.2.1:8000" in ended.stdout
+
+
+def test_sockets_that_a_service_manager_hands_over_take_the_place_of_the_default(serve: Serve) -> None:
+    """$LISTEN_FDS, as sd_listen_fds(3) says: from descriptor 3 on, meant for $LISTEN_PID."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        script = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3)\n"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+            "os.execvp(sys.argv[2], sys.argv[2:])"
+        )
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                script,
+                str(listener.fileno()),
+                *command(),
+                "shapes:app",
+                "--workers",
+                "1",
+            ],
+            env=clean_environment(None),
+            cwd=APPS,
+            pass_fds=[listener.fileno()],
+        )
+        try:
+            with Client(listener.getsockname()) as client:
+                assert client.ask("/hello").status == 200
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_it_serves_also_where_standard_streams_are_closed(closed: str, short_path: Path) -> None:
+    """As some daemon managers start it: no socket gets the number of a stream, and is printed into."""
+    path = short_path / "socket"
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command(), "shapes:app", "-w", "1", "-b", f"unix:{path}"],
+        env=clean_environment({"STDSERVE_ACCESS_LOGFILE": "-"}),
+        cwd=APPS,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(path.exists, "the socket")
+        with Client(str(path)) as client:
+            assert client.ask("/hello").status == 200
+            assert client.ask("/hello").status == 200
+    finally:
+        process.terminate()
+    assert process.wait(20) == 0
 
 
 def test_check_config_loads_the_application_and_exits() -> None:

@@ -116,6 +116,7 @@ def test_stop_does_not_wait_for_ever() -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
         entered.set()
         go_on.wait(20)
         return []
@@ -135,7 +136,7 @@ def test_options_are_those_of_the_table() -> None:
     """With their checks."""
     with pytest.raises(ValueError, match="threads"):
         stdserve.Server(hello, threads=0)
-    with pytest.raises(ValueError, match="bind"):
+    with pytest.raises(ValueError, match=r"^bnd=: .*\n.*bind"):
         stdserve.Server(hello, bnd="127.0.0.1:0")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="workers"):
         stdserve.Server(hello, workers=2)  # type: ignore[call-arg]

@@ -64,6 +64,9 @@ impl Setup {
 /// Runs the command with these arguments and returns its exit code.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
+    if let Err(error) = process::fill_standard_streams() {
+        return complain(&format!("/dev/null cannot be opened: {error}"), exit_code::USAGE);
+    }
     let serve = match stdserve_config::parse(argv, &Surroundings::of_process()) {
         Ok(Command::Print(text)) => {
             // A reader that has left wants no more of it.
@@ -83,7 +86,7 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
 /// Runs the command for an application, with options as keywords.
 #[pyfunction]
 pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<i32> {
-    let usage = |error: UsageError| PyValueError::new_err(error.to_string());
+    let usage = |error: UsageError| PyValueError::new_err(error.plain());
     let keywords = embedded::keywords(options)?;
     let configuration = stdserve_config::parse_run(keywords, &Surroundings::of_process()).map_err(usage)?;
     let source = match app.cast::<PyString>() {
@@ -157,7 +160,7 @@ fn start(py: Python<'_>, source: Source, configuration: Configuration) -> Result
     let log = ErrorLog::open(&options.logging)
         .map_err(|error| configuration.refuse("error-logfile", error.to_string()))?;
     let workers = options.workers.count.unwrap_or_else(|| cpus::usable(root));
-    let registry = match Registry::open(&listen::addresses(options), options.listen.backlog) {
+    let registry = match Registry::open(&listen::of_command(&configuration), options.listen.backlog) {
         Ok(registry) => registry,
         Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
     };

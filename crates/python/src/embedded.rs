@@ -242,7 +242,7 @@ fn application(py: Python<'_>, app: &Bound<'_, PyAny>, configuration: &Configura
 
 fn configuration(options: Option<&Bound<'_, PyDict>>) -> PyResult<Configuration> {
     let keywords = options.map(keywords).transpose()?.unwrap_or_default();
-    stdserve_config::parse_server(keywords).map_err(|error| PyValueError::new_err(error.to_string()))
+    stdserve_config::parse_server(keywords).map_err(|error| PyValueError::new_err(error.plain()))
 }
 
 /// Keyword arguments as the option table takes them.

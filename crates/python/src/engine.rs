@@ -143,7 +143,8 @@ impl Observer for Watcher {
 
 /// The line of an exchange in the access log.
 fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
-    let duration = record.ended.saturating_duration_since(record.queued);
+    // `record.ended` is when the turn began: a request that came and went within one would have taken no time.
+    let duration = record.queued.elapsed();
     let came = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(duration);
     let peer: Option<IpAddr> = match record.peer {
         Peer::Ip(address) => Some(address.ip()),

@@ -2,8 +2,19 @@
 
 use std::net::IpAddr;
 
-use stdserve_config::{Address, Settings};
-use stdserve_sys::listener::BindAddress;
+use stdserve_config::{Address, Configuration, Settings, Source};
+use stdserve_sys::listener::{self, BindAddress};
+
+/// Where the command listens: what the service manager has handed over takes the place of the default address.
+pub(crate) fn of_command(configuration: &Configuration) -> Vec<(Option<String>, BindAddress)> {
+    if *configuration.sources.of("bind") == Source::Default {
+        let handed = listener::handed_over(|name| std::env::var(name).ok());
+        if !handed.is_empty() {
+            return handed;
+        }
+    }
+    addresses(&configuration.settings)
+}
 
 /// The addresses to listen on, each with its name, where it has one.
 pub(crate) fn addresses(options: &Settings) -> Vec<(Option<String>, BindAddress)> {
