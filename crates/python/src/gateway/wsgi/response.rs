@@ -49,7 +49,12 @@ impl<'py> Answer<'_, 'py> {
             return self.fail_if(answered);
         }
         if let Ok(tuple) = returned.cast_exact::<PyTuple>() {
-            return self.fail_if(self.several(&tuple.iter().collect::<Vec<_>>()));
+            let answered = if tuple.len() == 1 {
+                tuple.get_item(0).and_then(|block| self.one(&block))
+            } else {
+                self.several(&tuple.iter().collect::<Vec<_>>())
+            };
+            return self.fail_if(answered);
         }
         self.fail_if(match returned.cast_exact::<FileWrapper>() {
             Ok(wrapper) => self.file(wrapper),
@@ -103,7 +108,7 @@ impl<'py> Answer<'_, 'py> {
                 return Ok(());
             }
             Phase::Begun(exchange, _) => {
-                let outgoing = Outgoing::start(self.py, exchange, Some(total as u64));
+                let outgoing = Outgoing::start(exchange, Some(total as u64));
                 self.responder.put_back(Phase::Sending(outgoing));
             }
             Phase::Fresh(exchange) => {
@@ -191,7 +196,7 @@ impl<'py> Answer<'_, 'py> {
         match self.responder.take(Phase::Busy) {
             Phase::Begun(exchange, _) => {
                 // A Content-Length smaller than the file means its beginning: ranges are answered so.
-                let mut outgoing = Outgoing::start(self.py, exchange, Some(stretch.length));
+                let mut outgoing = Outgoing::start(exchange, Some(stretch.length));
                 if let Err(Gone) = outgoing.send_file(self.py, stretch.file, stretch.offset, stretch.length) {
                     self.responder.put_back(Phase::Gone);
                     return Ok(());
@@ -213,7 +218,7 @@ impl<'py> Answer<'_, 'py> {
             Phase::Sending(outgoing) => outgoing,
             Phase::Begun(exchange, status) => {
                 let no_body = !has_body(&exchange, status);
-                let outgoing = Outgoing::start(self.py, exchange, None);
+                let outgoing = Outgoing::start(exchange, None);
                 if no_body {
                     self.responder.put_back(Phase::Sending(outgoing));
                     return Ok(Next::Stop);
@@ -242,7 +247,7 @@ impl<'py> Answer<'_, 'py> {
     fn end(&self) {
         match self.responder.take(Phase::Over) {
             Phase::Sending(outgoing) => {
-                if let Some(problem) = outgoing.end(self.py) {
+                if let Some(problem) = outgoing.end() {
                     self.complain(problem);
                 }
             }

@@ -24,10 +24,12 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Sends what earlier requests have answered; the head of this answer goes with its first block. `size` is the
     /// length of the body, where it is known.
-    pub(super) fn start(py: Python<'_>, exchange: Exchange, size: Option<u64>) -> Self {
+    ///
+    /// None of the sends waits, so the interpreter's lock is kept: where threads contend for it, getting it back
+    /// takes longer than all of them.
+    pub(super) fn start(exchange: Exchange, size: Option<u64>) -> Self {
         let size = exchange.content_length().or(size);
-        let stream = py.detach(|| exchange.start(size));
-        Self { stream, excess: false }
+        Self { stream: exchange.start(size), excess: false }
     }
 
     /// Sends a block. It may wait for the client, if that has a full buffer ahead of it, without the interpreter's
@@ -77,15 +79,15 @@ impl Outgoing {
     }
 
     /// Ends the answer. Says what is wrong with its length, in which case the connection is not used again.
-    pub(super) fn end(self, py: Python<'_>) -> Option<&'static str> {
+    pub(super) fn end(self) -> Option<&'static str> {
         let owed = self.stream.owed();
         let delimited = self.is_delimited();
         let Self { stream, excess } = self;
         if excess {
-            py.detach(|| stream.end_and_close());
+            stream.end_and_close();
             return Some("the body is longer than its Content-Length");
         }
-        py.detach(|| stream.end());
+        stream.end();
         (delimited && owed > 0).then_some("the body is shorter than its Content-Length")
     }
 
@@ -107,7 +109,7 @@ pub(super) fn write(py: Python<'_>, responder: &Responder, block: &Bound<'_, PyB
             responder.put_back(Phase::Begun(exchange, status));
             return Ok(());
         }
-        Phase::Begun(exchange, _) => Outgoing::start(py, exchange, None),
+        Phase::Begun(exchange, _) => Outgoing::start(exchange, None),
         Phase::Sending(outgoing) => outgoing,
         other => {
             let error = match &other {
