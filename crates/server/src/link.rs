@@ -147,6 +147,14 @@ impl Link {
         }
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut taken = 0;
+        // The loop goes on with what is queued when an edge comes; there may be room already. Files are left to it.
+        if !sending.queue.is_empty() && !sending.queue.has_files() {
+            match sending.queue.flush(&self.transport) {
+                Ok(0) => {}
+                Ok(_) => sending.progress = Instant::now(),
+                Err(_) => return Err(self.failed()),
+            }
+        }
         if sending.queue.is_empty() {
             taken = self.try_send(|transport| {
                 if pieces[1].is_empty() && pieces[2].is_empty() {

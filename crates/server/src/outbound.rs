@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +10,9 @@ use crate::transport::Transport;
 
 /// At most so much of a file is sent before other connections have their turn.
 const FILE_STRETCH: u64 = 1 << 20;
+
+/// Pieces that go in one system call.
+const AT_ONCE: usize = 16;
 
 /// What a connection may queue even where the common budget is used up.
 const LEAST_ROOM: usize = 64 << 10;
@@ -119,9 +122,11 @@ impl Outbound {
     pub(crate) fn flush(&mut self, transport: &Transport) -> io::Result<u64> {
         let mut total = 0;
         let mut stretch = FILE_STRETCH;
-        while let Some(piece) = self.pieces.front_mut() {
-            let step = match piece {
-                Piece::Bytes { data, sent } => transport.write(&data[*sent..]),
+        while stretch > 0
+            && let Some(first) = self.pieces.front()
+        {
+            let step = match first {
+                Piece::Bytes { .. } => self.send_from_memory(transport),
                 Piece::File { file, offset, left } => {
                     transport.write_file(file, *offset, (*left).min(stretch) as usize)
                 }
@@ -134,28 +139,53 @@ impl Outbound {
                 Err(error) => return Err(error),
             };
             total += count as u64;
+            stretch = stretch.saturating_sub(self.take_off(count) as u64);
+        }
+        Ok(total)
+    }
+
+    /// Sends the pieces in memory at the front of the queue, as many as go in one system call.
+    fn send_from_memory(&self, transport: &Transport) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(b""); AT_ONCE];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            let Piece::Bytes { data, sent } = piece else { break };
+            *slice = IoSlice::new(&data[*sent..]);
+            count += 1;
+        }
+        match &slices[..count] {
+            [one] => transport.write(one),
+            several => transport.write_pieces(several),
+        }
+    }
+
+    /// Takes `count` bytes off the front, which were sent. Returns how many of them came from a file.
+    fn take_off(&mut self, mut count: usize) -> usize {
+        let mut from_file = 0;
+        while count > 0
+            && let Some(piece) = self.pieces.front_mut()
+        {
             let done = match piece {
                 Piece::Bytes { data, sent } => {
-                    *sent += count;
-                    self.in_memory -= count;
-                    self.budget.give_back(count);
+                    let step = count.min(data.len() - *sent);
+                    *sent += step;
+                    count -= step;
+                    self.in_memory -= step;
+                    self.budget.give_back(step);
                     *sent == data.len()
                 }
                 Piece::File { offset, left, .. } => {
                     *offset += count as u64;
-                    *left -= count as u64;
-                    stretch = stretch.saturating_sub(count as u64);
+                    *left = left.saturating_sub(count as u64);
+                    from_file += std::mem::take(&mut count);
                     *left == 0
                 }
             };
             if done {
                 self.pieces.pop_front();
             }
-            if stretch == 0 {
-                break;
-            }
         }
-        Ok(total)
+        from_file
     }
 
     pub(crate) fn clear(&mut self) {
