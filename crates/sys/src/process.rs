@@ -1,4 +1,4 @@
-//! Processes: ids, waiting, killing, and what the kernel is asked for on behalf of one. [`fork`] is a file of its own.
+//! Processes: ids, waiting, killing, and what the kernel is asked for on behalf of one. [`fork()`] is a file of its own.
 
 mod fork;
 
