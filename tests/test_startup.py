@@ -95,6 +95,8 @@ def test_ended_as_asked_is_0(serve: Serve) -> None:
         ([], "application"),
         (["shapes:app", "extra"], "extra"),
         (["shapes:app", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (["shapes:app", "--chdir", "/nowhere"], "--chdir: /nowhere"),
+        (["shapes:app", "--temp-dir", "/nowhere"], "--temp-dir: /nowhere"),
     ],
 )
 def test_usage_errors_are_2_and_say_what_and_where(arguments: list[str], named: str) -> None:

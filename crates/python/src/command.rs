@@ -14,7 +14,7 @@ use stdserve_supervisor::{GroupPlan, Host, Level, Policy, TemplateSeat, exit_cod
 use stdserve_sys::listener::Registry;
 use stdserve_sys::process::{self, Fork, ForkError};
 use stdserve_sys::scoreboard::Scoreboard;
-use stdserve_sys::{cpus, limits, memory, signals};
+use stdserve_sys::{cpus, limits, memory, signals, tempfile};
 
 use crate::fork::PythonHooks;
 use crate::log::{self, ErrorLog};
@@ -109,7 +109,7 @@ pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, Py
 /// `--check-config`: loads the application, and says whether that went well.
 fn check(py: Python<'_>, source: &Source, configuration: &Configuration) -> i32 {
     let options = &configuration.settings;
-    if let Err(error) = change_folder(configuration).and_then(|()| check_logs(configuration)) {
+    if let Err(error) = change_folder(configuration).and_then(|()| check_files(configuration)) {
         return complain(&error, exit_code::USAGE);
     }
     let Source::Named(spec) = source else { return exit_code::OK };
@@ -138,13 +138,17 @@ fn change_folder(configuration: &Configuration) -> Result<(), UsageError> {
         .map_err(|error| configuration.refuse("chdir", format!("{}: {error}", folder.display())))
 }
 
-/// What is wrong with a log is said before anything is served.
-fn check_logs(configuration: &Configuration) -> Result<(), UsageError> {
+/// What is wrong with a log, or with the folder for large bodies, is said before anything is served.
+fn check_files(configuration: &Configuration) -> Result<(), UsageError> {
     let options = &configuration.settings;
     engine::access_format(options)
         .map_err(|error| configuration.refuse("access-logformat", error.to_string()))?;
     log::file(&options.logging.access, stdserve_sys::log_writer::LogFile::stdout)
         .map_err(|error| configuration.refuse("access-logfile", error.to_string()))?;
+    if let Some(folder) = &options.process.temp_dir {
+        tempfile::unlinked(folder)
+            .map_err(|error| configuration.refuse("temp-dir", format!("{}: {error}", folder.display())))?;
+    }
     Ok(())
 }
 
@@ -155,7 +159,7 @@ fn start(py: Python<'_>, source: Source, configuration: Configuration) -> Result
         return Ok(complain(&objection, exit_code::WORKERS_FAIL));
     }
     change_folder(&configuration)?;
-    check_logs(&configuration)?;
+    check_files(&configuration)?;
     let options = &configuration.settings;
     let log = ErrorLog::open(&options.logging)
         .map_err(|error| configuration.refuse("error-logfile", error.to_string()))?;

@@ -112,7 +112,9 @@ pub(crate) fn file(target: &LogTarget, standard: fn() -> io::Result<LogFile>) ->
     match target {
         LogTarget::Off => Ok(None),
         LogTarget::Standard => standard().map(Some),
-        LogTarget::File(path) => LogFile::open(path).map(Some),
+        LogTarget::File(path) => LogFile::open(path)
+            .map(Some)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 
