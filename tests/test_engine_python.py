@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
@@ -171,8 +172,12 @@ def test_crew_threads_are_daemonic_threads_that_last(serve: Serve) -> None:
     server = serve(APP, threads=1)
     with server.client() as client:
         seen = [client.ask("/crew").text.split() for _ in range(20)]
-    assert [one[1:] for one in seen] == [["True", "False", str(n)] for n in range(1, 21)]
-    assert "Dummy" not in seen[0][0]
+    assert {(one[1], one[2]) for one in seen} == {("True", "False")}
+    assert all("Dummy" not in one[0] for one in seen)
+    # The crew is one more than `threads`, and the standby takes over where the machine is busy: two that count.
+    counts = Counter(int(one[3]) for one in seen)
+    assert counts[1] <= 2
+    assert all(counts[n + 1] <= counts[n] for n in counts)
 
 
 def test_deep_recursion_is_an_exception_and_not_a_crash(serve: Serve) -> None:
