@@ -134,30 +134,40 @@ impl EventLoop {
                             Some(address) => (Transport::tcp(socket), Peer::Ip(address)),
                             None => (Transport::unix(socket), Peer::Unix),
                         };
+                        self.exhausted = false;
                         self.welcome(transport, peer, index);
                     }
-                    Err(error) => self.cannot_accept(index, &error),
+                    Err(error) => {
+                        if !self.cannot_accept(index, &error) {
+                            return;
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn cannot_accept(&mut self, index: usize, error: &io::Error) {
+    /// False: nothing can be accepted for a while, from any listener.
+    fn cannot_accept(&mut self, index: usize, error: &io::Error) -> bool {
         match error.kind() {
             io::ErrorKind::WouldBlock => self.doors[index].calling = false,
             // The client left while it waited: the next may be there.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
-                if self.stage == Stage::Serving && self.accept_again.is_none() {
+                if self.stage == Stage::Serving && !self.exhausted {
                     self.log.error(&format!(
-                        "cannot accept on {}: {error}; trying again in {} ms",
+                        "cannot accept on {}: {error}; trying again every {} ms",
                         self.doors[index].info.text,
                         EXHAUSTED.as_millis()
                     ));
                 }
+                // Said once, until one is accepted again.
+                self.exhausted = true;
                 self.accept_again = Some(self.now + EXHAUSTED);
+                return false;
             }
         }
+        true
     }
 
     fn welcome(&mut self, transport: Transport, peer: Peer, listener: usize) {

@@ -83,6 +83,8 @@ pub(crate) struct EventLoop {
     draining: Arc<AtomicBool>,
     /// When to accept again after declining or running out of descriptors.
     accept_again: Option<Instant>,
+    /// The last attempt to accept found no descriptor or no memory.
+    exhausted: bool,
     budget: Arc<Budget>,
     spool: Option<Spool>,
     settings: Arc<Settings>,
@@ -128,6 +130,7 @@ impl EventLoop {
             stage: Stage::Serving,
             draining: Arc::default(),
             accept_again: None,
+            exhausted: false,
             budget: Arc::new(Budget::new(settings.buffer_total)),
             spool: None,
             settings,
