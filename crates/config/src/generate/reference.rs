@@ -64,7 +64,12 @@ fn option(text: &mut String, opt: &Opt) {
         let short = opt.short.map_or(String::new(), |short| format!("`-{short}`, "));
         format!("{short}`--{} {}`", opt.name, opt.metavar)
     };
-    let _ = write!(text, "\n### {heading}\n\n{}. {}\n\n", opt.help, opt.doc);
+    // The help of a switch that is on is about turning it off.
+    let subject = match opt.default {
+        Some("true") if opt.field.is_switch() => format!("With `--no-{}`: ", opt.name),
+        _ => String::new(),
+    };
+    let _ = write!(text, "\n### {heading}\n\n{subject}{}. {}\n\n", opt.help, opt.doc);
     let mut facts = vec![match opt.default {
         Some(default) if !default.is_empty() => format!("Default: `{default}`"),
         _ if opt.unset.is_empty() => "Default: none".to_owned(),
