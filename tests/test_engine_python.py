@@ -174,7 +174,7 @@ def test_crew_threads_are_daemonic_threads_that_last(serve: Serve) -> None:
         seen = [client.ask("/crew").text.split() for _ in range(20)]
     assert {(one[1], one[2]) for one in seen} == {("True", "False")}
     assert all("Dummy" not in one[0] for one in seen)
-    # The crew is one more than `threads`, and the standby takes over where the machine is busy: two that count.
+    # The crew is one more than `threads`; where the machine is busy the standby takes over: two that count.
     counts = Counter(int(one[3]) for one in seen)
     assert counts[1] <= 2
     assert all(counts[n + 1] <= counts[n] for n in counts)
