@@ -219,10 +219,12 @@ fn duration(seconds: Option<f64>) -> PyResult<Option<Duration>> {
 
 fn as_python<'py>(py: Python<'py>, address: &LocalAddress) -> PyResult<Bound<'py, PyAny>> {
     Ok(match address {
-        LocalAddress::Tcp(address) => {
+        LocalAddress::Tcp(address) | LocalAddress::Udp(address) => {
             (address.ip().to_string(), address.port()).into_pyobject(py)?.into_any()
         }
-        LocalAddress::Unix(path) => PyString::new(py, &path.display().to_string()).into_any(),
+        LocalAddress::Unix(path) | LocalAddress::Unixgram(path) => {
+            PyString::new(py, &path.display().to_string()).into_any()
+        }
     })
 }
 

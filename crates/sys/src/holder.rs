@@ -25,15 +25,29 @@ impl fmt::Display for Holder {
 
 /// The first process that listens where `address` would. `None` where it belongs to another user and is not shown.
 pub(crate) fn of_tcp(address: SocketAddr) -> Option<Holder> {
+    // 0A: LISTEN.
+    of_internet(address, ["/proc/net/tcp", "/proc/net/tcp6"], "0A")
+}
+
+/// The first process that receives UDP where `address` would.
+pub(crate) fn of_udp(address: SocketAddr) -> Option<Holder> {
+    // 07: the state of a socket that is not connected, which the tables call CLOSE.
+    of_internet(address, ["/proc/net/udp", "/proc/net/udp6"], "07")
+}
+
+fn of_internet(address: SocketAddr, tables: [&str; 2], state: &str) -> Option<Holder> {
     let mut inodes = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for table in tables {
         let Ok(text) = fs::read_to_string(table) else { continue };
         for line in text.lines().skip(1) {
             let words: Vec<_> = line.split_ascii_whitespace().collect();
-            // sl, local_address, rem_address, st (0A: LISTEN), …, inode at 9 (proc(5)).
-            let (Some(local), Some(&"0A"), Some(inode)) = (words.get(1), words.get(3), words.get(9)) else {
+            // sl, local_address, rem_address, st, …, inode at 9 (proc(5)).
+            let (Some(local), Some(found), Some(inode)) = (words.get(1), words.get(3), words.get(9)) else {
                 continue;
             };
+            if *found != state {
+                continue;
+            }
             let overlaps = parse_local(local).is_some_and(|(ip, port)| {
                 port == address.port()
                     && (ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified())
@@ -122,6 +136,8 @@ mod tests {
             let holder = of_tcp(listener.local_addr().unwrap()).unwrap();
             assert_eq!(holder.pid, Pid::this());
             assert_ne!(holder.command, "unknown command");
+            let Ok(socket) = std::net::UdpSocket::bind(address) else { continue };
+            assert_eq!(of_udp(socket.local_addr().unwrap()).unwrap().pid, Pid::this());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sockets that listen: opened, or inherited, each with a name.
+//! Sockets that listen, and those that receive datagrams: opened, or inherited, each with a name.
 
 mod bind;
 #[cfg(test)]
@@ -28,7 +28,18 @@ pub enum BindAddress {
         /// Permissions, such as `0o660`.
         mode: Option<u32>,
     },
-    /// A listening socket that was handed to this process, by its number.
+    /// A UDP address and port; port 0 lets the kernel choose one.
+    Udp(SocketAddr),
+    /// A host name and a UDP port: every address that the name has.
+    UdpHost(String, u16),
+    /// A Unix socket for datagrams. `mode` as for [`Unix`](Self::Unix).
+    Unixgram {
+        /// The path of the socket's file.
+        path: PathBuf,
+        /// Permissions, such as `0o660`.
+        mode: Option<u32>,
+    },
+    /// A listening socket, or one for datagrams that is bound, that was handed to this process, by its number.
     Descriptor(RawFd),
 }
 
@@ -37,10 +48,18 @@ impl fmt::Display for BindAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix { path, .. } => write!(f, "unix:{}", path.display().to_string().replace('\0', "@")),
+            Self::Unix { path, .. } => write!(f, "unix:{}", shown(path)),
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::UdpHost(host, port) => write!(f, "udp://{host}:{port}"),
+            Self::Unixgram { path, .. } => write!(f, "unixgram:{}", shown(path)),
             Self::Descriptor(number) => write!(f, "fd://{number}"),
         }
     }
+}
+
+/// A path of a Unix socket as ss(8) and others write it: a name without a file (unix(7)) begins with `@`.
+fn shown(path: &Path) -> String {
+    path.display().to_string().replace('\0', "@")
 }
 
 /// Why an address could not be taken.
@@ -64,7 +83,7 @@ pub enum BindCause {
     NotPermitted(io::Error),
     /// The path of a Unix socket leads to a file of another kind, which is left alone.
     NotASocket,
-    /// An inherited descriptor is not open, or not a listening stream socket.
+    /// An inherited descriptor is not open, or neither a listening stream socket nor a bound one for datagrams.
     NotAListener(io::Error),
     /// Anything else.
     System(io::Error),
@@ -96,7 +115,7 @@ impl fmt::Display for BindError {
 impl BindError {
     /// What to do about it, where the system's own message does not say.
     fn hint(&self) -> Option<&'static str> {
-        let unix = self.address.starts_with("unix:");
+        let unix = self.address.starts_with("unix");
         let error = match &self.cause {
             BindCause::NotPermitted(_) if unix => {
                 return Some("The folder has to be one that this user may write to.");
@@ -109,7 +128,9 @@ impl BindError {
             }
             BindCause::NotASocket => return Some("It is left alone: move it away, or take another path."),
             BindCause::NotAListener(_) => {
-                return Some("Whoever starts the server has to hand it over open, bound and listening.");
+                return Some(
+                    "Whoever starts the server has to hand it over open, bound and (but for datagrams) listening.",
+                );
             }
             BindCause::System(error) => error,
             BindCause::InUse(_) | BindCause::NamedTwice => return None,
@@ -126,13 +147,24 @@ impl BindError {
 
 impl std::error::Error for BindError {}
 
-/// Whether a listener speaks TCP or stands in the file system.
+/// What a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// TCP over IPv4 or IPv6.
     Tcp,
     /// A Unix stream socket.
     Unix,
+    /// UDP over IPv4 or IPv6.
+    Udp,
+    /// A Unix socket for datagrams.
+    Unixgram,
+}
+
+impl Kind {
+    /// Whether datagrams come, and no connections.
+    pub fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp | Self::Unixgram)
+    }
 }
 
 /// The address that a listener has in the end.
@@ -142,19 +174,45 @@ pub enum LocalAddress {
     Tcp(SocketAddr),
     /// The path of a Unix socket; empty for one without a name.
     Unix(PathBuf),
+    /// Address and port of a UDP socket.
+    Udp(SocketAddr),
+    /// The path of a Unix socket for datagrams; empty for one without a name.
+    Unixgram(PathBuf),
+}
+
+impl LocalAddress {
+    /// What the socket speaks.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Tcp(_) => Kind::Tcp,
+            Self::Unix(_) => Kind::Unix,
+            Self::Udp(_) => Kind::Udp,
+            Self::Unixgram(_) => Kind::Unixgram,
+        }
+    }
+
+    /// Address and port; `None` for a Unix socket.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => Some(*address),
+            Self::Unix(_) | Self::Unixgram(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            // As ss(8) and others write names without a file (unix(7)).
-            Self::Unix(path) => write!(f, "unix:{}", path.display().to_string().replace('\0', "@")),
+            Self::Unix(path) => write!(f, "unix:{}", shown(path)),
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Unixgram(path) => write!(f, "unixgram:{}", shown(path)),
         }
     }
 }
 
-/// A listening socket: non-blocking, close-on-exec, with `TCP_NODELAY` set, which accepted sockets inherit on Linux.
+/// A listening socket, or one that receives datagrams: non-blocking and close-on-exec. One for TCP has `TCP_NODELAY`
+/// set, which accepted sockets inherit on Linux.
 #[derive(Debug)]
 pub struct Listener {
     name: String,
@@ -168,12 +226,9 @@ impl Listener {
         &self.name
     }
 
-    /// Whether it is TCP or Unix.
+    /// What it speaks.
     pub fn kind(&self) -> Kind {
-        match self.local {
-            LocalAddress::Tcp(_) => Kind::Tcp,
-            LocalAddress::Unix(_) => Kind::Unix,
-        }
+        self.local.kind()
     }
 
     /// The address that it listens on.
@@ -185,7 +240,7 @@ impl Listener {
     pub fn url(&self) -> String {
         match &self.local {
             LocalAddress::Tcp(address) => format!("http://{address}"),
-            unix @ LocalAddress::Unix(_) => unix.to_string(),
+            other => other.to_string(),
         }
     }
 
@@ -227,6 +282,8 @@ pub struct Registry {
 impl Registry {
     /// Opens all of `addresses`, each with its name (`None`: its address), or none of them.
     ///
+    /// Sockets for datagrams are [listeners](Listener) too, of another [kind](Kind::is_datagram).
+    ///
     /// `backlog` is the length of the queue of connections that are not accepted yet (listen(2)); the kernel bounds it
     /// by `net.core.somaxconn`.
     pub fn open(addresses: &[(Option<String>, BindAddress)], backlog: u32) -> Result<Self, BindError> {
@@ -239,7 +296,7 @@ impl Registry {
                 BindError { address: address.to_string(), cause }
             })?;
             for (fd, local) in sockets {
-                if let (LocalAddress::Unix(path), BindAddress::Unix { .. }) = (&local, address) {
+                if let BindAddress::Unix { path, .. } | BindAddress::Unixgram { path, .. } = address {
                     registry.remember_file(path);
                 }
                 let name = name.clone().unwrap_or_else(|| local.to_string());

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stdserve_sys::listener::{Listener, LocalAddress};
+use stdserve_sys::listener::Listener;
 
 use super::{EventLoop, Stage};
 use crate::connection::{Connection, Timer};
@@ -36,10 +36,7 @@ impl Door {
         stdserve_sys::fork_guard::guard(&listener);
         let info = ListenerInfo {
             name: listener.name().to_owned(),
-            address: match listener.local() {
-                LocalAddress::Tcp(address) => Some(*address),
-                LocalAddress::Unix(_) => None,
-            },
+            address: listener.local().ip(),
             text: listener.local().to_string(),
         };
         Self { listener: Some(listener), info: Arc::new(info), calling: true }

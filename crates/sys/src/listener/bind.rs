@@ -22,8 +22,11 @@ pub(super) fn bind(address: &BindAddress, backlog: u32) -> Result<Vec<Bound>, Bi
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     match address {
         BindAddress::Tcp(address) => Ok(vec![bind_tcp(*address, backlog)?]),
-        BindAddress::Host(host, port) => bind_host(host, *port, backlog),
-        BindAddress::Unix { path, mode } => Ok(vec![bind_unix(path, *mode, backlog)?]),
+        BindAddress::Host(host, port) => bind_host(host, *port, |address| bind_tcp(address, backlog)),
+        BindAddress::Unix { path, mode } => Ok(vec![bind_unix(path, *mode, Some(backlog))?]),
+        BindAddress::Udp(address) => Ok(vec![bind_udp(*address)?]),
+        BindAddress::UdpHost(host, port) => bind_host(host, *port, bind_udp),
+        BindAddress::Unixgram { path, mode } => Ok(vec![bind_unix(path, *mode, None)?]),
         BindAddress::Descriptor(number) => Ok(vec![adopt(*number).map_err(BindCause::NotAListener)?]),
     }
 }
@@ -54,7 +57,25 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> Result<Bound, BindCause> {
     open().map_err(|error| cause_of(error, || holder::of_tcp(address)))
 }
 
-fn bind_host(host: &str, port: u16, backlog: i32) -> Result<Vec<Bound>, BindCause> {
+fn bind_udp(address: SocketAddr) -> Result<Bound, BindCause> {
+    let open = || -> io::Result<Bound> {
+        // Without SO_REUSEADDR, with which another process could take a share of the datagrams (socket(7)).
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.cloexec().nonblocking(), None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((socket.into(), LocalAddress::Udp(local)))
+    };
+    open().map_err(|error| cause_of(error, || holder::of_udp(address)))
+}
+
+fn bind_host(
+    host: &str,
+    port: u16,
+    bind: impl Fn(SocketAddr) -> Result<Bound, BindCause>,
+) -> Result<Vec<Bound>, BindCause> {
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(BindCause::System)?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.dedup();
@@ -63,11 +84,11 @@ fn bind_host(host: &str, port: u16, backlog: i32) -> Result<Vec<Bound>, BindCaus
     for mut address in addresses {
         // Port 0: all addresses of the name share the port that the first one got.
         if port == 0
-            && let Some((_, LocalAddress::Tcp(first))) = bound.first()
+            && let Some(first) = bound.first().and_then(|(_, local)| local.ip())
         {
             address.set_port(first.port());
         }
-        match bind_tcp(address, backlog) {
+        match bind(address) {
             Ok(socket) => bound.push(socket),
             // A machine without IPv6 often has names with IPv6 addresses.
             Err(BindCause::System(error)) => failure = Some(BindCause::System(error)),
@@ -81,10 +102,12 @@ fn bind_host(host: &str, port: u16, backlog: i32) -> Result<Vec<Bound>, BindCaus
     Ok(bound)
 }
 
-fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> Result<Bound, BindCause> {
+/// Without a `backlog`: a socket for datagrams.
+fn bind_unix(path: &Path, mode: Option<u32>, backlog: Option<i32>) -> Result<Bound, BindCause> {
     remove_stale(path)?;
     let open = || -> io::Result<Bound> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+        let kind = if backlog.is_some() { Type::STREAM } else { Type::DGRAM };
+        let socket = Socket::new(Domain::UNIX, kind.cloexec().nonblocking(), None)?;
         if let Some(mode) = mode {
             // On Linux the file gets the mode of the socket, less the umask: it is never more open than asked for.
             rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
@@ -93,8 +116,13 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> Result<Bound, Bind
         if let Some(mode) = mode {
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         }
-        socket.listen(backlog)?;
-        Ok((socket.into(), LocalAddress::Unix(path.to_owned())))
+        let local = if let Some(backlog) = backlog {
+            socket.listen(backlog)?;
+            LocalAddress::Unix(path.to_owned())
+        } else {
+            LocalAddress::Unixgram(path.to_owned())
+        };
+        Ok((socket.into(), local))
     };
     open().map_err(|error| cause_of(error, || holder::of_unix(path)))
 }
@@ -105,6 +133,7 @@ fn remove_stale(path: &Path) -> Result<(), BindCause> {
     if !meta.file_type().is_socket() {
         return Err(BindCause::NotASocket);
     }
+    // A socket for datagrams answers with EPROTOTYPE while somebody has it open, else as one for streams does.
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|error| cause_of(error, || None))
@@ -118,19 +147,32 @@ fn remove_stale(path: &Path) -> Result<(), BindCause> {
 
 fn adopt(number: RawFd) -> io::Result<Bound> {
     let socket = Socket::from(process::adopt_descriptor(number)?);
-    if socket.r#type()? != Type::STREAM {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
-    }
-    if !socket.is_listener()? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not listening"));
+    let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+    let datagrams = match socket.r#type()? {
+        Type::STREAM => false,
+        Type::DGRAM => true,
+        _ => return Err(refused("a socket for neither streams nor datagrams")),
+    };
+    let address = socket.local_addr()?;
+    if datagrams {
+        // A socket that is not bound has port 0, or no path, and nobody can send to it.
+        let bound = address.as_socket().map_or(!address.is_unnamed(), |address| address.port() != 0);
+        if !bound {
+            return Err(refused("not bound to an address"));
+        }
+    } else if !socket.is_listener()? {
+        return Err(refused("not listening"));
     }
     socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?;
-    let local = if let Some(address) = address.as_socket() {
-        socket.set_tcp_nodelay(true)?;
-        LocalAddress::Tcp(address)
-    } else {
-        LocalAddress::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default())
+    let path = || address.as_pathname().map(Path::to_owned).unwrap_or_default();
+    let local = match (address.as_socket(), datagrams) {
+        (Some(address), false) => {
+            socket.set_tcp_nodelay(true)?;
+            LocalAddress::Tcp(address)
+        }
+        (Some(address), true) => LocalAddress::Udp(address),
+        (None, false) => LocalAddress::Unix(path()),
+        (None, true) => LocalAddress::Unixgram(path()),
     };
     Ok((socket.into(), local))
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 
 fn open(address: BindAddress) -> Result<Registry, BindError> {
     Registry::open(&[(None, address)], 16)
@@ -16,7 +17,7 @@ fn tcp(text: &str) -> BindAddress {
 fn local_tcp(registry: &Registry) -> SocketAddr {
     match registry.listeners()[0].local() {
         LocalAddress::Tcp(address) => *address,
-        LocalAddress::Unix(_) => panic!("not TCP"),
+        _ => panic!("not TCP"),
     }
 }
 
@@ -134,6 +135,67 @@ fn descriptors_are_taken_over_only_when_they_listen() {
     }
     let file = fs::File::open("/dev/null").unwrap();
     assert!(open(BindAddress::Descriptor(file.as_raw_fd())).is_err());
+}
+
+#[test]
+fn udp_sockets_receive_and_are_nobody_elses() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let registry = open(BindAddress::Udp(address.parse().unwrap())).unwrap();
+        let socket = &registry.listeners()[0];
+        assert!(socket.kind() == Kind::Udp && socket.kind().is_datagram());
+        let local = socket.local().ip().unwrap();
+        assert_eq!(socket.url(), format!("udp://{local}"));
+        let client = UdpSocket::bind(address).unwrap();
+        client.send_to(b"hello", local).unwrap();
+        let mut buffer = [0; 16];
+        let ours = UdpSocket::from(socket.as_fd().try_clone_to_owned().unwrap());
+        ours.set_nonblocking(false).unwrap();
+        assert_eq!(ours.recv(&mut buffer).unwrap(), 5);
+        let error = open(BindAddress::Udp(local)).unwrap_err();
+        assert!(error.to_string().contains("in use by process"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_takes_all_its_udp_addresses_on_one_port() {
+    let registry = open(BindAddress::UdpHost("localhost".into(), 0)).unwrap();
+    let ports: Vec<_> =
+        registry.listeners().iter().filter_map(|socket| socket.local().ip()).map(|ip| ip.port()).collect();
+    assert!(!ports.is_empty() && ports.iter().all(|port| *port == ports[0] && *port != 0));
+}
+
+#[test]
+fn unix_sockets_for_datagrams_have_files_like_the_others() {
+    let path = path("datagrams");
+    // The standard library leaves the file behind.
+    drop(UnixDatagram::bind(&path).unwrap());
+    let address = BindAddress::Unixgram { path: path.clone(), mode: Some(0o600) };
+    let registry = open(address.clone()).unwrap();
+    assert_eq!(registry.listeners()[0].kind(), Kind::Unixgram);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let error = open(address).unwrap_err();
+    assert!(matches!(error.cause, BindCause::InUse(_)), "{error}");
+    assert!(error.to_string().starts_with("address unixgram:/"), "{error}");
+    UnixDatagram::unbound().unwrap().send_to(b"hello", &path).unwrap();
+    drop(registry);
+    assert!(!path.exists());
+}
+
+#[test]
+fn datagram_sockets_are_taken_over_when_they_are_bound() {
+    let first = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = open(BindAddress::Descriptor(first.as_raw_fd())).unwrap();
+    assert_eq!(*taken.listeners()[0].local(), LocalAddress::Udp(first.local_addr().unwrap()));
+    let path = path("taken");
+    let unix = UnixDatagram::bind(&path).unwrap();
+    let taken = open(BindAddress::Descriptor(unix.as_raw_fd())).unwrap();
+    assert_eq!(*taken.listeners()[0].local(), LocalAddress::Unixgram(path.clone()));
+    // Whoever made the file removes it.
+    drop(taken);
+    fs::remove_file(path).unwrap();
+    let unbound = UnixDatagram::unbound().unwrap();
+    let error = open(BindAddress::Descriptor(unbound.as_raw_fd())).unwrap_err();
+    assert!(error.to_string().contains("not bound"), "{error}");
 }
 
 #[test]
