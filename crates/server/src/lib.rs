@@ -15,6 +15,7 @@ mod connection;
 mod crew;
 mod event_loop;
 mod exchange;
+pub mod files;
 mod link;
 mod observe;
 mod outbound;

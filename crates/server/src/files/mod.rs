@@ -1,0 +1,5 @@
+//! Static files: a folder as a service.
+
+mod options;
+
+pub use options::{CacheRule, Options, User};
