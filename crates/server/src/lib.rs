@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod cgi;
 mod connection;
 mod crew;
 mod event_loop;
