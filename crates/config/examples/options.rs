@@ -5,7 +5,8 @@ use stdserve_config::{Command, Surroundings, UsageError, parse};
 fn main() {
     match parse(std::env::args_os().skip(1), &Surroundings::of_process()) {
         Ok(Command::Print(text)) => print!("{text}"),
-        Ok(Command::Serve(serve)) => println!("{} with {:#?}", serve.app, serve.configuration.settings),
+        Ok(Command::Run(program)) => println!("{program:#?}"),
+        Ok(Command::Serve(serve)) => println!("{:#?}", serve.groups),
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(UsageError::EXIT_CODE);

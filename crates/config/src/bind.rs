@@ -11,15 +11,26 @@ pub const DEFAULT_PORT: u16 = 8000;
 pub struct Bind {
     /// The name that logs, figures and a hand-over use; the address serves where it is missing.
     pub name: Option<String>,
+    /// What is listened for; none where it is not written: the service says which.
+    pub transport: Option<Transport>,
     /// Where to listen.
     pub address: Address,
+}
+
+/// What a listener listens for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Connections: TCP (`tcp://`) or Unix streams (`unix:`).
+    Stream,
+    /// Datagrams: UDP (`udp://`) or Unix datagrams (`unixgram:`).
+    Datagram,
 }
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// A TCP address. `host` is an IP address without brackets, or a name that is still to be resolved.
-    Tcp {
+    /// A host and a port. `host` is an IP address without brackets, or a name that is still to be resolved.
+    Inet {
         /// An IPv4 or IPv6 address, or a host name.
         host: String,
         /// The port; 0 lets the kernel choose.
@@ -29,14 +40,14 @@ pub enum Address {
     Unix(PathBuf),
     /// A Unix socket in Linux's abstract name space (`unix:@NAME`, unix(7)); without the `@`.
     Abstract(String),
-    /// A descriptor that the process has inherited, already listening.
+    /// A descriptor that the process has inherited, already listening or bound.
     Fd(i32),
 }
 
 impl Bind {
-    /// A TCP listener without a name.
-    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self { name: None, address: Address::Tcp { host: host.into(), port } }
+    /// A host and a port, without a name.
+    pub fn inet(host: impl Into<String>, port: u16) -> Self {
+        Self { name: None, transport: None, address: Address::Inet { host: host.into(), port } }
     }
 
     /// Reads one `[NAME=]ADDRESS`; the error says what is wrong with it.
@@ -46,7 +57,8 @@ impl Bind {
             Some((name, address)) if is_name(name) => (Some(name.to_owned()), address),
             _ => (None, text),
         };
-        Ok(Self { name, address: Address::parse(address)? })
+        let (transport, address) = Address::parse(address)?;
+        Ok(Self { name, transport, address })
     }
 }
 
@@ -57,31 +69,42 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Address {
-    fn parse(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            // Both unix:/run/x.sock and unix:///run/x.sock name /run/x.sock.
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return match path.strip_prefix('@') {
-                _ if path.is_empty() || path.contains('\0') => Err("has no path after `unix:`".into()),
-                Some("") => Err("has no name after `unix:@`".into()),
-                Some(name) => Ok(Self::Abstract(name.to_owned())),
-                // sun_path holds 108 bytes with the final NUL.
-                None if path.len() > 107 => {
-                    Err("has a path that is too long for a socket (at most 107 bytes)".into())
-                }
-                None => Ok(Self::Unix(PathBuf::from(path))),
-            };
+    fn parse(text: &str) -> Result<(Option<Transport>, Self), String> {
+        for (prefix, transport) in [("unix:", Transport::Stream), ("unixgram:", Transport::Datagram)] {
+            if let Some(path) = text.strip_prefix(prefix) {
+                return Ok((Some(transport), Self::parse_unix(prefix, path)?));
+            }
         }
         if let Some(number) = text.strip_prefix("fd://") {
             return match number.parse() {
-                Ok(fd) if fd >= 0 => Ok(Self::Fd(fd)),
+                Ok(fd) if fd >= 0 => Ok((None, Self::Fd(fd))),
                 _ => Err("needs the number of a descriptor after `fd://`".into()),
             };
         }
-        Self::parse_tcp(text.strip_prefix("tcp://").unwrap_or(text))
+        for (prefix, transport) in [("tcp://", Transport::Stream), ("udp://", Transport::Datagram)] {
+            if let Some(rest) = text.strip_prefix(prefix) {
+                return Ok((Some(transport), Self::parse_inet(rest)?));
+            }
+        }
+        Ok((None, Self::parse_inet(text)?))
     }
 
-    fn parse_tcp(text: &str) -> Result<Self, String> {
+    fn parse_unix(prefix: &str, path: &str) -> Result<Self, String> {
+        // Both unix:/run/x.sock and unix:///run/x.sock name /run/x.sock.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        match path.strip_prefix('@') {
+            _ if path.is_empty() || path.contains('\0') => Err(format!("has no path after `{prefix}`")),
+            Some("") => Err(format!("has no name after `{prefix}@`")),
+            Some(name) => Ok(Self::Abstract(name.to_owned())),
+            // sun_path holds 108 bytes with the final NUL.
+            None if path.len() > 107 => {
+                Err("has a path that is too long for a socket (at most 107 bytes)".into())
+            }
+            None => Ok(Self::Unix(PathBuf::from(path))),
+        }
+    }
+
+    fn parse_inet(text: &str) -> Result<Self, String> {
         if text.contains("://") {
             return Err("is a link; write HOST:PORT without the scheme".into());
         }
@@ -102,7 +125,7 @@ impl Address {
                 None if rest.is_empty() => DEFAULT_PORT,
                 None => return Err("has something other than `:PORT` after `]`".into()),
             };
-            return Ok(Self::Tcp { host: host.to_owned(), port });
+            return Ok(Self::Inet { host: host.to_owned(), port });
         }
         if text.parse::<std::net::Ipv6Addr>().is_ok() {
             // `::1:8000` is an address in itself, but hardly what was meant.
@@ -123,7 +146,7 @@ impl Address {
             return Err("has a host that is neither an address nor a name".into());
         }
         let host = if host.is_empty() { "0.0.0.0" } else { host };
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        Ok(Self::Inet { host: host.to_owned(), port })
     }
 }
 
@@ -139,8 +162,8 @@ fn parse_port(text: &str) -> Result<u16, String> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Inet { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Inet { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Abstract(name) => write!(f, "unix:@{name}"),
             Self::Fd(fd) => write!(f, "fd://{fd}"),
@@ -150,10 +173,19 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{name}={}", self.address),
-            None => self.address.fmt(f),
+        if let Some(name) = &self.name {
+            write!(f, "{name}=")?;
         }
+        match (self.transport, &self.address) {
+            (Some(Transport::Stream), Address::Inet { .. }) => f.write_str("tcp://")?,
+            (Some(Transport::Datagram), Address::Inet { .. }) => f.write_str("udp://")?,
+            (Some(Transport::Datagram), Address::Unix(path)) => {
+                return write!(f, "unixgram:{}", path.display());
+            }
+            (Some(Transport::Datagram), Address::Abstract(name)) => return write!(f, "unixgram:@{name}"),
+            _ => {}
+        }
+        self.address.fmt(f)
     }
 }
 
@@ -171,7 +203,11 @@ mod tests {
             ("[::1]:8000", "[::1]:8000"),
             ("[::]", "[::]:8000"),
             ("[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
-            ("tcp://127.0.0.1:0", "127.0.0.1:0"),
+            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
+            ("udp://[::1]:53", "udp://[::1]:53"),
+            ("dns=udp://:53", "dns=udp://0.0.0.0:53"),
+            ("unixgram:/dev/x", "unixgram:/dev/x"),
+            ("unixgram:@hidden", "unixgram:@hidden"),
             ("unix:/run/a.sock", "unix:/run/a.sock"),
             ("unix:///run/a.sock", "unix:/run/a.sock"),
             ("unix:a=b.sock", "unix:a=b.sock"),
@@ -202,6 +238,8 @@ mod tests {
             ("/run/x.sock", "unix:/run/x.sock"),
             ("unix:", "no path"),
             ("unix:@", "no name"),
+            ("unixgram:", "no path after `unixgram:`"),
+            ("udp://", "is empty"),
             ("fd://x", "number"),
             ("fd://-1", "number"),
             ("a b:1", "neither"),

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::app_spec::AppSpec;
+use crate::bind::{Bind, Transport};
 use crate::cli::{self, CommandLine};
 use crate::error::{Problem, Source, UsageError};
 use crate::field::Raw;
 use crate::layers::{Configuration, Given, Rank, resolve};
 use crate::options::find;
+use crate::services::{GroupSpec, RunScript, ServiceKind, ServiceSpec};
 use crate::surroundings::Surroundings;
 use crate::{completions, environment, file, help, report, suggest};
 
@@ -19,14 +20,16 @@ pub enum Command {
     Print(String),
     /// Serve, or check that one could.
     Serve(Box<Serve>),
+    /// Run a program with the standard servers replaced.
+    Run(RunScript),
 }
 
-/// `stdserve [serve] APP`.
+/// What is to be served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Serve {
-    /// The application.
-    pub app: AppSpec,
-    /// All settings and where they came from.
+    /// The worker groups, at least one; one with one service unless `stdserve up` says otherwise.
+    pub groups: Vec<GroupSpec>,
+    /// The settings of the server as a whole, and where they came from.
     pub configuration: Configuration,
     /// `--check-config`: load the application, say whether that went well, and exit.
     pub check: bool,
@@ -83,7 +86,26 @@ fn serve(line: CommandLine, skip: usize, around: &Surroundings<'_>) -> Result<Co
         return Ok(Command::Print(report::report(&configuration)));
     }
     let Some(app) = configuration.settings.app.clone() else { return Err(no_application()) };
-    Ok(Command::Serve(Box::new(Serve { app, configuration, check: line.check_config })))
+    let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
+    Ok(Command::Serve(Box::new(Serve {
+        groups: vec![group(kind, &configuration)],
+        configuration,
+        check: line.check_config,
+    })))
+}
+
+/// The one group of a verb that serves one thing.
+fn group(kind: ServiceKind, configuration: &Configuration) -> GroupSpec {
+    let settings = configuration.settings.clone();
+    let transport = Some(match kind {
+        ServiceKind::Datagram { .. } => Transport::Datagram,
+        _ => Transport::Stream,
+    });
+    let binds = settings.listen.bind.iter().map(|bind| Bind { transport, ..bind.clone() }).collect();
+    let default_binds = *configuration.sources.of("bind") == Source::Default;
+    let services = vec![ServiceSpec { name: "app".to_owned(), kind, mounts: Vec::new() }];
+    let sources = configuration.sources.clone();
+    GroupSpec { name: "app".to_owned(), binds, default_binds, services, settings, sources }
 }
 
 /// `stdserve.run(app, **options)`: keywords in the place of the command line, then environment and files.

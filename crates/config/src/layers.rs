@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::bind::{Address, Bind};
+use crate::bind::Bind;
 use crate::error::{Problem, Source, UsageError, shown};
 use crate::field::{Raw, switch};
 use crate::option::Opt;
@@ -61,6 +61,14 @@ impl Sources {
         self.list.iter().find(|(known, ..)| *known == name).map_or(&Source::Default, |(.., source)| source)
     }
 
+    pub(crate) fn refuse(&self, option: &str, message: impl Into<String>) -> UsageError {
+        let source = match self.of(option) {
+            Source::Default => Source::CommandLine(format!("--{option}")),
+            source => source.clone(),
+        };
+        UsageError::new(Some(source), message, None)
+    }
+
     fn rank(&self, name: &str) -> Rank {
         self.list.iter().find(|(known, ..)| *known == name).map_or(Rank::Default, |(_, rank, _)| *rank)
     }
@@ -84,11 +92,7 @@ pub struct Configuration {
 impl Configuration {
     /// An error about an option's value that only shows later, such as a log format's; named like the parser's own.
     pub fn refuse(&self, option: &str, message: impl Into<String>) -> UsageError {
-        let source = match self.sources.of(option) {
-            Source::Default => Source::CommandLine(format!("--{option}")),
-            source => source.clone(),
-        };
-        UsageError::new(Some(source), message, None)
+        self.sources.refuse(option, message)
     }
 }
 
@@ -154,9 +158,9 @@ fn join_short_forms(settings: &mut Settings, sources: &mut Sources) -> Result<()
         ]
     } else {
         let everywhere = if rank == Rank::Platform { "0.0.0.0" } else { "127.0.0.1" };
-        let host = if short.host.is_empty() { everywhere } else { &short.host };
+        let host = if short.host.is_empty() { everywhere } else { short.host.as_str() };
         let port = short.port.map_or(crate::bind::DEFAULT_PORT, |port| port as u16);
-        vec![Bind { name: None, address: Address::Tcp { host: host.to_owned(), port } }]
+        vec![Bind::inet(host, port)]
     };
     sources.put("bind", rank, source);
     Ok(())

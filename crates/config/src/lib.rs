@@ -20,17 +20,22 @@ mod layers;
 pub mod option;
 pub mod options;
 mod report;
+mod services;
 mod settings;
 mod suggest;
 mod surroundings;
 mod units;
 
 pub use app_spec::{AppSpec, Callable, Target};
-pub use bind::{Address, Bind, DEFAULT_PORT};
+pub use bind::{Address, Bind, DEFAULT_PORT, Transport};
 pub use command::{Command, Serve, parse, parse_run, parse_server};
 pub use error::{Problem, Source, UsageError};
 pub use field::{Field, Place, Raw};
 pub use layers::{Configuration, Sources};
+pub use services::{
+    CgiOptions, FilesOptions, GroupSpec, HandlerOptions, MountSpec, Program, RpcOptions, RunScript,
+    ServiceKind, ServiceSpec, WsgiOptions,
+};
 pub use settings::{
     AccessFormat, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Process, Proxy, Settings,
     Timeouts, TrustedPeer, Workers,

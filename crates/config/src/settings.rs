@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::app_spec::AppSpec;
 use crate::bind::Bind;
+use crate::services::WsgiOptions;
 
 /// Every setting. Units and defaults stand with the options, in [`crate::options`].
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How HTTP is spoken.
     pub http: Http,
+    /// What a WSGI application is told.
+    pub wsgi: WsgiOptions,
     /// What is believed of a proxy in front.
     pub proxy: Proxy,
     /// Logs.
@@ -121,8 +124,6 @@ pub struct Timeouts {
 /// How HTTP is spoken.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Http {
-    /// `SCRIPT_NAME`: empty, or a path that starts with `/` and does not end with it.
-    pub root_path: String,
     /// Whether a client that has closed its sending half is still served.
     pub half_close: bool,
     /// Whether responses carry a `Server` field.
@@ -264,6 +265,7 @@ impl Settings {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             http: Http::default(),
+            wsgi: WsgiOptions::default(),
             proxy: Proxy::default(),
             logging: Logging::default(),
             process: Process::default(),

@@ -38,6 +38,10 @@ fn printed(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Strin
     }
 }
 
+fn target(serve: &Serve) -> String {
+    serve.groups[0].services[0].kind.target()
+}
+
 fn binds(serve: &Serve) -> Vec<String> {
     serve.configuration.settings.listen.bind.iter().map(ToString::to_string).collect()
 }
@@ -51,7 +55,7 @@ fn the_verb_may_be_left_out_and_options_stand_anywhere() {
         &["--workers", "4", "serve", "--", "shop:app"],
     ] {
         let serve = serve(argv, &[], &[]);
-        assert_eq!(serve.app.to_string(), "shop:app", "{argv:?}");
+        assert_eq!(target(&serve), "shop:app", "{argv:?}");
         assert_eq!(serve.configuration.settings.workers.count, Some(4));
         assert!(!serve.check);
     }
@@ -60,14 +64,14 @@ fn the_verb_may_be_left_out_and_options_stand_anywhere() {
 #[test]
 fn a_verb_wins_over_a_module_and_serve_is_the_escape() {
     assert!(error(&["completions"], &[], &[]).contains("bash, zsh or fish"));
-    assert_eq!(serve(&["serve", "completions"], &[], &[]).app.to_string(), "completions");
+    assert_eq!(target(&serve(&["serve", "completions"], &[], &[])), "completions");
     let text = error(&["files"], &[], &[]);
     assert_eq!(
         text,
         "error: `files` is a command that this version does not have\n  \
          To serve a module of that name: stdserve serve files"
     );
-    assert_eq!(serve(&["serve", "files"], &[], &[]).app.to_string(), "files");
+    assert_eq!(target(&serve(&["serve", "files"], &[], &[])), "files");
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn other_servers_spellings() {
         (s.timeouts.keep_alive.as_secs(), s.workers.threads, s.limits.request_field_size),
         (7, 3, 100)
     );
-    assert_eq!((s.http.root_path.as_str(), s.listen.unix_mode), ("/x", 0o660));
+    assert_eq!((s.wsgi.root_path.as_str(), s.listen.unix_mode), ("/x", 0o660));
     assert_eq!(s.logging.level, stdserve_config::LogLevel::Warning);
 }
 
@@ -182,7 +186,7 @@ fn files() {
     let toml = "app = \"shop:make\"\nfactory = true\nbind = [\"127.0.0.1:1\", \"unix:a.sock\"]\nmax_body = \"2MiB\"\n\
                 header-timeout = 0.5\nunix-mode = 0o600\nserver-header = false\nforwarded-allow-ips = \"10.0.0.0/8, unix\"\n";
     let file = serve(&[], &[], &[("stdserve.toml", toml)]);
-    assert_eq!(file.app.to_string(), "shop:make()");
+    assert_eq!(target(&file), "shop:make()");
     assert_eq!(binds(&file), ["127.0.0.1:1", "unix:a.sock"]);
     let s = &file.configuration.settings;
     assert_eq!((s.limits.max_body, s.timeouts.header.as_millis(), s.listen.unix_mode), (2 << 20, 500, 0o600));

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use stdserve_config::{AppSpec, Command, Configuration, Settings, Surroundings, UsageError};
+use stdserve_config::{
+    AppSpec, Command, Configuration, ServiceKind, ServiceSpec, Settings, Surroundings, UsageError,
+};
 use stdserve_supervisor::{GroupPlan, Host, Level, Policy, TemplateSeat, exit_code};
 use stdserve_sys::listener::Registry;
 use stdserve_sys::process::{self, Fork, ForkError};
@@ -74,9 +76,14 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
             return exit_code::OK;
         }
         Ok(Command::Serve(serve)) => serve,
+        Ok(Command::Run(_)) => return complain(&"`run` is not in this version", exit_code::USAGE),
         Err(error) => return complain(&error, exit_code::USAGE),
     };
-    let source = Source::Named(serve.app);
+    let service = serve.groups.into_iter().flat_map(|group| group.services).next();
+    let Some(ServiceSpec { kind: ServiceKind::Wsgi { app, .. }, .. }) = service else {
+        return complain(&"this service is not in this version", exit_code::USAGE);
+    };
+    let source = Source::Named(app);
     if serve.check {
         return check(py, &source, &serve.configuration);
     }

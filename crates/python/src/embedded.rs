@@ -62,7 +62,7 @@ impl Embedded {
             py,
             application,
             Options {
-                root_path: options.http.root_path.clone(),
+                root_path: options.wsgi.root_path.clone(),
                 multithread: options.workers.threads > 1,
                 multiprocess: false,
             },

@@ -25,7 +25,7 @@ pub(crate) fn addresses(options: &Settings) -> Vec<(Option<String>, BindAddress)
         .iter()
         .map(|bind| {
             let address = match &bind.address {
-                Address::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Address::Inet { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => BindAddress::Tcp((ip, *port).into()),
                     Err(_) => BindAddress::Host(host.clone(), *port),
                 },

@@ -84,7 +84,7 @@ fn serve(
         py,
         application,
         Options {
-            root_path: options.http.root_path.clone(),
+            root_path: options.wsgi.root_path.clone(),
             multithread: options.workers.threads > 1,
             multiprocess: setup.workers > 1,
         },

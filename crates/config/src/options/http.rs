@@ -29,7 +29,7 @@ const ROOT_PATH: Opt = Opt {
     unset: "none",
     help: "Path that the application lies under (SCRIPT_NAME)",
     doc: "Where the request's path starts with it, it is taken off `PATH_INFO`.",
-    field: Field::Text(|s| &mut s.http.root_path, root_path),
+    field: Field::Text(|s| &mut s.wsgi.root_path, root_path),
     ..HTTP
 };
 
