@@ -27,3 +27,4 @@ pub mod signals;
 pub mod tempfile;
 pub mod thread_clock;
 pub mod timers;
+pub mod users;
