@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::app_spec::AppSpec;
 use crate::bind::{Bind, Transport};
 use crate::cli::{self, CommandLine};
 use crate::error::{Problem, Source, UsageError};
@@ -86,12 +87,16 @@ fn serve(line: CommandLine, skip: usize, around: &Surroundings<'_>) -> Result<Co
         return Ok(Command::Print(report::report(&configuration)));
     }
     let Some(app) = configuration.settings.app.clone() else { return Err(no_application()) };
-    let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
-    Ok(Command::Serve(Box::new(Serve {
-        groups: vec![group(kind, &configuration)],
-        configuration,
-        check: line.check_config,
-    })))
+    let serve = Serve::application(app, configuration);
+    Ok(Command::Serve(Box::new(Serve { check: line.check_config, ..serve })))
+}
+
+impl Serve {
+    /// One application, as `stdserve.run` serves it.
+    pub fn application(app: AppSpec, configuration: Configuration) -> Self {
+        let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
+        Self { groups: vec![group(kind, &configuration)], configuration, check: false }
+    }
 }
 
 /// The one group of a verb that serves one thing.

@@ -1,4 +1,4 @@
-//! Finds the application that was named and imports it. What can go wrong is told apart, since each has its own
+//! Finds the application, or another object, that was named and imports it. What can go wrong is told apart, since each has its own
 //! remedy: a module that is not there, one that fails, a name that it lacks, a value that is no WSGI application.
 
 use std::fmt::Write as _;
@@ -42,24 +42,53 @@ impl std::fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Imports the application. The current directory comes first in `sys.path`, as for `python -m`.
+/// Imports a WSGI application. Without a name in its module the usual ones are tried.
 pub(crate) fn load(py: Python<'_>, spec: &AppSpec) -> Result<Py<PyAny>, LoadError> {
-    let module = match &spec.target {
-        Target::Module(name) => {
-            put_first_on_path(py, &current_directory()).map_err(LoadError::internal)?;
-            import(py, name, spec)?
-        }
-        Target::File(path) => import_file(py, path, spec)?,
-    };
+    let module = import_target(py, spec)?;
     let (application, name) = match &spec.callable {
-        Some(Callable::Attribute(name)) => (find(&module, name, spec)?, name.clone()),
-        Some(Callable::Factory { name, arguments }) => {
-            (make(&find(&module, name, spec)?, name, arguments, spec)?, format!("{name}({arguments})"))
-        }
+        Some(callable) => find_named(&module, callable, spec)?,
         None => find_usual(&module, spec)?,
     };
     check(&application, &format!("{}:{name}", spec.target), spec)?;
     Ok(application.unbind())
+}
+
+/// Imports an object of any kind, which has to be named; `what` says what it is to be, as in "handler class".
+pub(crate) fn load_object(py: Python<'_>, spec: &AppSpec, what: &str) -> Result<Py<PyAny>, LoadError> {
+    let module = import_target(py, spec)?;
+    let Some(callable) = &spec.callable else {
+        let mut message =
+            format!("{spec} names a module, and not the {what} in it; write {}:NAME", spec.target);
+        message.push_str(&listed(&callables(&module).unwrap_or_default()));
+        return Err(LoadError::new(message));
+    };
+    Ok(find_named(&module, callable, spec)?.0.unbind())
+}
+
+/// Imports the module. The current directory comes first in `sys.path`, as for `python -m`.
+fn import_target<'py>(py: Python<'py>, spec: &AppSpec) -> Result<Bound<'py, PyModule>, LoadError> {
+    match &spec.target {
+        Target::Module(name) => {
+            put_first_on_path(py, &current_directory()).map_err(LoadError::internal)?;
+            import(py, name, spec)
+        }
+        Target::File(path) => import_file(py, path, spec),
+    }
+}
+
+/// What the module has under this name, or what a factory of this name makes; with the name in words.
+fn find_named<'py>(
+    module: &Bound<'py, PyModule>,
+    callable: &Callable,
+    spec: &AppSpec,
+) -> Result<(Bound<'py, PyAny>, String), LoadError> {
+    match callable {
+        Callable::Attribute(name) => Ok((find(module, name, spec)?, name.clone())),
+        Callable::Factory { name, arguments } => {
+            let made = make(&find(module, name, spec)?, name, arguments, spec)?;
+            Ok((made, format!("{name}({arguments})")))
+        }
+    }
 }
 
 fn current_directory() -> String {

@@ -13,9 +13,7 @@ use stdserve_sys::listener::{Listener, LocalAddress, Registry};
 
 use crate::app;
 use crate::crew_threads::PythonThreads;
-use crate::engine;
 use crate::gateway::wsgi::{Options, WsgiGateway};
-use crate::listen;
 
 /// Serves a WSGI application in this process.
 ///
@@ -51,7 +49,7 @@ impl Embedded {
         let configuration = configuration(options)?;
         let application = application(py, app, &configuration)?;
         let options = &configuration.settings;
-        let addresses = listen::addresses(options);
+        let addresses = stdserve_program::addresses(&options.listen.bind, options.listen.unix_mode);
         let registry = py
             .detach(|| Registry::open(&addresses, options.listen.backlog))
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
@@ -70,7 +68,7 @@ impl Embedded {
         )?;
         let addresses = registry.listeners().iter().map(|listener| listener.local().clone()).collect();
         let urls = registry.listeners().iter().map(Listener::url).collect();
-        let server = Server::builder(engine::settings(options))
+        let server = Server::builder(stdserve_program::settings(options))
             .listeners(listeners)
             .log(log)
             .build(Arc::new(gateway), Arc::new(PythonThreads))?;

@@ -1,25 +1,18 @@
 //! The extension module `stdserve._stdserve`: gateways to Python, and the command.
 //!
-//! `gateway` runs Python applications for the engine, `app` finds and imports them, `crew_threads` makes the threads
-//! they run on, `embedded` is `stdserve.Server`, `engine` turns options into the engine's settings. `command` is the
-//! command: it becomes the supervisor, which forks the `template`, which forks each `worker`, whose main thread is its
-//! `warden`.
+//! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
+//! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
+//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
 mod app;
-mod banner;
 mod command;
 mod crew_threads;
 mod embedded;
-mod engine;
-mod fork;
 mod gateway;
-mod listen;
-mod log;
-mod template;
-mod warden;
-mod worker;
+mod interpreter;
+mod services;
 
 /// The native half of stdserve.
 // Objects are used again where their reference count says that nobody else has them: that asks for the GIL.

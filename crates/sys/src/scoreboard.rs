@@ -6,6 +6,7 @@
 //! nobody writes any more.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -192,10 +193,11 @@ impl Scoreboard {
         self.rows().get(slot)
     }
 
-    /// The fewest connections that a live worker other than `except` holds; `None` when there is no other. Rows that
-    /// were not written for `age` do not count.
-    pub fn fewest_connections(&self, except: usize, age: Duration) -> Option<u64> {
-        let others = self.rows().iter().enumerate().filter(|(slot, _)| *slot != except);
+    /// The fewest connections that a live worker `among` these rows, other than `except`, holds; `None` when there is
+    /// no other. Rows that were not written for `age` do not count.
+    pub fn fewest_connections(&self, among: Range<usize>, except: usize, age: Duration) -> Option<u64> {
+        let rows = self.rows().get(among.clone()).unwrap_or_default();
+        let others = among.zip(rows).filter(|(slot, _)| *slot != except);
         others
             .filter(|(_, row)| row.state() == State::Serving && !row.is_stale(age))
             .map(|(_, row)| row.connections.load(Ordering::Relaxed))
@@ -230,18 +232,21 @@ mod tests {
     fn stale_rows_do_not_count() {
         let board = Scoreboard::new(3).unwrap();
         let age = Duration::from_secs(1);
-        assert_eq!(board.fewest_connections(0, age), None);
+        assert_eq!(board.fewest_connections(0..3, 0, age), None);
         for (slot, connections) in [(0, 1), (1, 5), (2, 3)] {
             let row = &board.rows()[slot];
             row.claim(1);
             row.set_state(State::Serving);
             row.beat(connections);
         }
-        assert_eq!(board.fewest_connections(0, age), Some(3));
+        assert_eq!(board.fewest_connections(0..3, 0, age), Some(3));
+        // Those of another group.
+        assert_eq!(board.fewest_connections(0..2, 0, age), Some(5));
+        assert_eq!(board.fewest_connections(1..3, 2, age), Some(5));
         board.rows()[2].updated.store(now().saturating_sub(5000), Ordering::Relaxed);
-        assert_eq!(board.fewest_connections(0, age), Some(5));
+        assert_eq!(board.fewest_connections(0..3, 0, age), Some(5));
         board.rows()[1].clear();
-        assert_eq!(board.fewest_connections(0, age), None);
+        assert_eq!(board.fewest_connections(0..3, 0, age), None);
     }
 
     #[test]

@@ -1,68 +1,47 @@
-//! From the options to the engine: its settings, and who watches it.
+//! Who watches a worker's loop: the access log, and the worker's row of the scoreboard.
 
+use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stdserve_config::{AccessFormat, Settings, TrustedPeer};
+use stdserve_config::{AccessFormat, Settings};
 use stdserve_proto::access_log::{self, Entry, Format, Time};
-use stdserve_proto::forwarded::{Scheme, Trust};
-use stdserve_proto::h1::HeadLimits;
+use stdserve_proto::forwarded::Scheme;
 use stdserve_server::{Observer, Peer, Record};
-use stdserve_sys::log_writer::LogWriter;
+use stdserve_sys::log_writer::{LogFile, LogWriter};
 use stdserve_sys::scoreboard::{Row, Scoreboard, State};
 
-/// What the engine is told. Takes no notice of what concerns processes and listeners.
-pub(crate) fn settings(options: &Settings) -> stdserve_server::Settings {
-    let (limits, times) = (&options.limits, &options.timeouts);
-    let mut settings = stdserve_server::Settings {
-        head: HeadLimits {
-            request_line: limits.request_line,
-            fields: limits.request_fields,
-            field_size: limits.request_field_size,
-            head_total: limits.request_head,
-        },
-        max_body: limits.max_body,
-        body_buffer: limits.body_buffer,
-        buffer_total: limits.buffer_total,
-        response_buffer: limits.response_buffer,
-        timeouts: stdserve_server::Timeouts {
-            head: times.header,
-            keep_alive: times.keep_alive,
-            body_period: times.body_period,
-            body_rate: limits.body_rate,
-            write: times.write,
-            linger: times.linger,
-            queue: times.queue,
-            drain_idle: times.drain_idle,
-        },
-        threads: options.workers.threads,
-        connections: limits.worker_connections,
-        concurrency: limits.concurrency,
-        half_close_is_gone: !options.http.half_close,
-        trust: trust(&options.proxy.trusted),
-        server_name: options.http.server_header.then(|| "stdserve".to_owned()),
-        record_answer: matches!(&options.logging.access_format, AccessFormat::Text(text) if text.contains("}o")),
-        ..stdserve_server::Settings::default()
-    };
-    if let Some(folder) = &options.process.temp_dir {
-        settings.temporary.clone_from(folder);
-    }
-    settings.cohort.requests = options.workers.cohort;
-    settings
-}
+use crate::log;
 
-fn trust(trusted: &[TrustedPeer]) -> Trust {
-    let list = trusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    // The options were checked when they were read; nobody is trusted where the two should ever differ.
-    Trust::parse(&list).unwrap_or_else(|_| Trust::nobody())
-}
+/// How much of the access log may wait to be written, in bytes.
+const QUEUE: usize = 4 << 20;
 
 /// Where the access log goes, and how its lines look.
-pub(crate) struct AccessLog {
-    pub(crate) format: Format,
-    pub(crate) writer: LogWriter,
+struct AccessLog {
+    format: Format,
+    writer: LogWriter,
+}
+
+impl AccessLog {
+    /// Opens what the options name, and starts the thread that writes it.
+    fn open(options: &Settings) -> io::Result<Option<Self>> {
+        let Some(file) = log::file(&options.logging.access, LogFile::stdout)? else { return Ok(None) };
+        let format = access_format(options)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        Ok(Some(Self { format, writer: LogWriter::start(file, QUEUE)? }))
+    }
+}
+
+/// A worker's row of the scoreboard, and those of its group.
+pub(crate) struct Seats {
+    pub(crate) board: Arc<Scoreboard>,
+    /// This worker's row.
+    pub(crate) slot: usize,
+    /// All workers of its group, which share its listeners.
+    pub(crate) group: Range<usize>,
 }
 
 /// The format that the options name. An error says what is wrong with it.
@@ -74,9 +53,9 @@ pub(crate) fn access_format(options: &Settings) -> Result<Format, access_log::Ba
 }
 
 /// Watches a worker's loop: fills its row of the scoreboard, and writes the access log.
-pub(crate) struct Watcher {
+pub struct Watcher {
     access: Option<AccessLog>,
-    board: Option<(Arc<Scoreboard>, usize)>,
+    seats: Option<Seats>,
     open: AtomicUsize,
 }
 
@@ -84,21 +63,26 @@ pub(crate) struct Watcher {
 const STALE: Duration = Duration::from_secs(3);
 
 impl Watcher {
-    /// `board`: the scoreboard and this worker's slot in it.
-    pub(crate) fn new(access: Option<AccessLog>, board: Option<(Arc<Scoreboard>, usize)>) -> Self {
-        Self { access, board, open: AtomicUsize::new(0) }
+    /// For a server in a process of somebody else's: opens the access log, where the options want one.
+    pub fn alone(options: &Settings) -> io::Result<Self> {
+        Ok(Self { access: AccessLog::open(options)?, seats: None, open: AtomicUsize::new(0) })
+    }
+
+    /// For a worker.
+    pub(crate) fn of_worker(options: &Settings, seats: Seats) -> io::Result<Self> {
+        Ok(Self { seats: Some(seats), ..Self::alone(options)? })
     }
 
     /// Writes out what is left of the access log, within `limit`.
-    pub(crate) fn close(&self, limit: Duration) {
+    pub fn close(&self, limit: Duration) {
         if let Some(access) = &self.access {
             access.writer.close(limit);
         }
     }
 
     fn row(&self) -> Option<&Row> {
-        let (board, slot) = self.board.as_ref()?;
-        board.row(*slot)
+        let seats = self.seats.as_ref()?;
+        seats.board.row(seats.slot)
     }
 }
 
@@ -130,8 +114,9 @@ impl Observer for Watcher {
     }
 
     fn fewest_elsewhere(&self) -> Option<usize> {
-        let (board, slot) = self.board.as_ref()?;
-        board.fewest_connections(*slot, STALE).map(|fewest| fewest as usize)
+        let seats = self.seats.as_ref()?;
+        let fewest = seats.board.fewest_connections(seats.group.clone(), seats.slot, STALE)?;
+        Some(fewest as usize)
     }
 
     fn draining(&self) {

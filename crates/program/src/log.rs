@@ -11,8 +11,8 @@ use stdserve_sys::log_writer::{LogFile, LogWriter};
 /// How much may wait to be written, in bytes.
 const QUEUE: usize = 1 << 20;
 
-/// The error log.
-pub(crate) struct ErrorLog {
+/// The error log, as the options want it: where to, from which level on, in colour or not.
+pub struct ErrorLog {
     sink: Sink,
     least: LogLevel,
     color: bool,
@@ -26,7 +26,7 @@ enum Sink {
 
 impl ErrorLog {
     /// Opens what the options name.
-    pub(crate) fn open(options: &Logging) -> io::Result<Self> {
+    pub fn open(options: &Logging) -> io::Result<Self> {
         let sink = match file(&options.error, LogFile::stderr)? {
             Some(file) => Sink::Direct(Mutex::new(file)),
             None => Sink::Off,
@@ -36,7 +36,7 @@ impl ErrorLog {
     }
 
     /// Lines are written by a thread of their own from now on. For workers: it starts the thread.
-    pub(crate) fn queued(self) -> io::Result<Self> {
+    pub fn queued(self) -> io::Result<Self> {
         let sink = match self.sink {
             Sink::Direct(file) => {
                 let file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl ErrorLog {
     }
 
     /// Writes one message, which may have several lines.
-    pub(crate) fn say(&self, level: Level, message: &str) {
+    pub fn say(&self, level: Level, message: &str) {
         if self.says(level) {
             let word = match level {
                 Level::Debug => "debug",
@@ -89,8 +89,8 @@ impl ErrorLog {
         }
     }
 
-    /// Writes out what is left.
-    pub(crate) fn close(&self, limit: Duration) {
+    /// Writes out what is left, within `limit`.
+    pub fn close(&self, limit: Duration) {
         if let Sink::Queued(writer) = &self.sink {
             writer.close(limit);
         }

@@ -1,21 +1,19 @@
-//! The warden: a worker's main thread. It sleeps in native code, runs the application's signal handlers when there is
-//! something for them, shows that the interpreter's lock can be had, and leaves when the server has ended.
+//! The warden: a worker's main thread. It sleeps in native code, has the interpreter run the application's signal
+//! handlers when there is something for them, shows that its lock can be had, and leaves when the server has ended.
 //!
 //! Orders do not depend on it: the lifeline is watched by the loop, which needs no lock of the interpreter's.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
-use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use stdserve_server::{Control, Order, Watch};
 use stdserve_supervisor::{Level, ToWorker, WorkerSeat};
 use stdserve_sys::process;
 use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
 
-use crate::gateway::report;
+use crate::interpreter::{Interpreter, Woken};
 use crate::log::ErrorLog;
 
 /// How often the interpreter's lock is tried.
@@ -44,7 +42,7 @@ pub(crate) struct Warden {
 
 impl Warden {
     /// `graceful`: how long a drain may take that the supervisor has not asked for.
-    pub(crate) fn new(seat: Arc<WorkerSeat>, log: Arc<ErrorLog>, graceful: Duration) -> PyResult<Self> {
+    pub(crate) fn new(seat: Arc<WorkerSeat>, log: Arc<ErrorLog>, graceful: Duration) -> io::Result<Self> {
         Ok(Self { pipe: WakePipe::new()?, seat, log, graceful, leave: Arc::default() })
     }
 
@@ -60,37 +58,30 @@ impl Warden {
     }
 
     /// Signals wake the warden from now on. SIGTERM drains, unless the application has a handler of its own for it.
-    pub(crate) fn catch_signals(&self, py: Python<'_>) -> PyResult<()> {
-        let signal = py.import("signal")?;
-        let options = PyDict::new(py);
-        options.set_item("warn_on_full_buffer", false)?;
-        signal.call_method("set_wakeup_fd", (self.pipe.writing_end(),), Some(&options))?;
-        if signal.call_method1("getsignal", (SIGTERM,))?.eq(signal.getattr("SIG_DFL")?)? {
+    pub(crate) fn catch_signals(&self, interpreter: &dyn Interpreter) -> io::Result<()> {
+        if interpreter.catch_signals(self.pipe)? {
             self.pipe.catch(SIGTERM)?;
         }
         Ok(())
     }
 
     /// Watches until the server has ended. `beat` is called while the interpreter's lock is held.
-    pub(crate) fn watch(&self, py: Python<'_>, control: &Control, beat: impl Fn()) {
+    pub(crate) fn watch(&self, interpreter: &dyn Interpreter, control: &Control, beat: impl Fn()) {
         loop {
             let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
-            let (wakes, ended) = py.detach(|| {
-                let wakes = self.pipe.wait(if leave.is_some() { LOOK } else { BEAT });
-                (wakes, control.wait(Some(Duration::ZERO)))
+            let (mut wakes, mut ended) = (Vec::new(), false);
+            interpreter.apart(&mut || {
+                wakes = self.pipe.wait(if leave.is_some() { LOOK } else { BEAT });
+                ended = control.wait(Some(Duration::ZERO));
             });
             beat();
             if wakes.contains(&Wake::Caught(SIGTERM)) {
                 self.drain(control);
             }
-            if let Err(error) = py.check_signals() {
-                let leaves = error.is_instance_of::<PySystemExit>(py)
-                    || error.is_instance_of::<PyKeyboardInterrupt>(py);
-                if leaves {
-                    self.drain(control);
-                } else {
-                    self.log.say(Level::Error, &report::traceback(py, &error));
-                }
+            match interpreter.handle_signals() {
+                Woken::GoOn => {}
+                Woken::Leave => self.drain(control),
+                Woken::Failed(traceback) => self.log.say(Level::Error, &traceback),
             }
             if ended || leave.is_some_and(|time| Instant::now() >= time) {
                 return;

@@ -1,0 +1,186 @@
+//! The command: reads the options, opens the listeners, and becomes the supervisor.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use stdserve_config::{Command, Configuration, GroupSpec, Serve, Surroundings, UsageError};
+use stdserve_supervisor::{GroupPlan, Host, Level, Policy, TemplateSeat, exit_code};
+use stdserve_sys::log_writer::LogFile;
+use stdserve_sys::process::{self, Fork, ForkError};
+use stdserve_sys::scoreboard::Scoreboard;
+use stdserve_sys::{cpus, limits, memory, tempfile};
+
+use crate::interpreter::Interpreter;
+use crate::log::{self, ErrorLog};
+use crate::setup::{Group, Setup};
+use crate::{banner, listen, template, watcher};
+
+/// Arenas of the allocator: more would keep what many threads have freed.
+const ARENAS: i32 = 2;
+
+/// Runs the command with these arguments (without the program's name), and returns its exit code.
+pub fn main(interpreter: &mut dyn Interpreter, argv: Vec<OsString>) -> i32 {
+    if let Err(error) = process::fill_standard_streams() {
+        return complain(&format!("/dev/null cannot be opened: {error}"), exit_code::USAGE);
+    }
+    let serve = match stdserve_config::parse(argv, &Surroundings::of_process()) {
+        Ok(Command::Print(text)) => {
+            // A reader that has left wants no more of it.
+            let _ = io::stdout().write_all(text.as_bytes());
+            return exit_code::OK;
+        }
+        Ok(Command::Serve(serve)) => *serve,
+        Ok(Command::Run(script)) => return interpreter.run_script(script),
+        Err(error) => return complain(&error, exit_code::USAGE),
+    };
+    if serve.check {
+        return check(interpreter, &serve);
+    }
+    start(interpreter, serve).unwrap_or_else(|error| complain(&error, exit_code::USAGE))
+}
+
+/// Prints an error for the user, and returns `code`.
+pub fn complain(error: &dyn fmt::Display, code: i32) -> i32 {
+    let text = error.to_string();
+    let prefix = if text.starts_with("error: ") { "" } else { "error: " };
+    let _ = writeln!(io::stderr(), "{prefix}{text}");
+    code
+}
+
+/// `--check-config`: loads what is served, and says whether that went well.
+fn check(interpreter: &mut dyn Interpreter, serve: &Serve) -> i32 {
+    if let Err(error) = change_folder(&serve.configuration).and_then(|()| check_files(serve)) {
+        return complain(&error, exit_code::USAGE);
+    }
+    for group in &serve.groups {
+        if let Err(why) = interpreter.prepare(&group.settings) {
+            return complain(&why, exit_code::APPLICATION);
+        }
+        for service in &group.services {
+            if let Err(why) = interpreter.serves(service) {
+                return complain(&why, exit_code::USAGE);
+            }
+            if let Err(why) = interpreter.load(service) {
+                return complain(&why, exit_code::APPLICATION);
+            }
+            let _ = writeln!(io::stdout(), "{} can be served", service.kind.target());
+        }
+    }
+    exit_code::OK
+}
+
+fn change_folder(configuration: &Configuration) -> Result<(), UsageError> {
+    let Some(folder) = &configuration.settings.process.chdir else { return Ok(()) };
+    std::env::set_current_dir(folder)
+        .map_err(|error| configuration.refuse("chdir", format!("{}: {error}", folder.display())))
+}
+
+/// What is wrong with a log, or with the folder for large bodies, is said before anything is served.
+fn check_files(serve: &Serve) -> Result<(), UsageError> {
+    for group in &serve.groups {
+        let options = &group.settings;
+        watcher::access_format(options)
+            .map_err(|error| group.refuse("access-logformat", error.to_string()))?;
+        log::file(&options.logging.access, LogFile::stdout)
+            .map_err(|error| group.refuse("access-logfile", error.to_string()))?;
+        if let Some(folder) = &options.process.temp_dir {
+            tempfile::unlinked(folder)
+                .map_err(|error| group.refuse("temp-dir", format!("{}: {error}", folder.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Becomes the supervisor, until the end; returns the exit code. An error is one of usage.
+///
+/// The process must have one thread. Signals that the supervisor takes stay blocked afterwards.
+pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, UsageError> {
+    let root = Path::new("/");
+    for service in serve.groups.iter().flat_map(|group| &group.services) {
+        if let Err(why) = interpreter.serves(service) {
+            return Ok(complain(&why, exit_code::USAGE));
+        }
+    }
+    if let Some(objection) = limits::kernel_objection(root) {
+        return Ok(complain(&objection, exit_code::WORKERS_FAIL));
+    }
+    change_folder(&serve.configuration)?;
+    check_files(&serve)?;
+    let Serve { groups, configuration, .. } = serve;
+    let options = &configuration.settings;
+    let log = ErrorLog::open(&options.logging)
+        .map_err(|error| configuration.refuse("error-logfile", error.to_string()))?;
+    let groups = match open(groups, cpus::usable(root)) {
+        Ok(groups) => groups,
+        Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
+    };
+    memory::limit_arenas(ARENAS);
+    if let Err(error) = limits::raise_descriptors() {
+        log.say(Level::Warning, &format!("the limit on open files could not be raised: {error}"));
+    }
+    let board = match Scoreboard::new(groups.iter().map(Group::workers).sum()) {
+        Ok(board) => Arc::new(board),
+        Err(error) => return Ok(complain(&error, exit_code::WORKERS_FAIL)),
+    };
+    let policy = Policy {
+        graceful_timeout: options.timeouts.graceful,
+        // A terminal that was closed; a hang-up by an operator means something else.
+        hangup_ends: io::stdin().is_terminal(),
+        ..Policy::default()
+    };
+    let plan: Vec<_> = groups
+        .iter()
+        .map(|group| GroupPlan { name: group.spec.name.clone(), workers: group.workers() })
+        .collect();
+    let setup = Setup { groups, board: Arc::clone(&board), log };
+    let mut supervisor = Supervisor { interpreter, setup };
+    let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
+    Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))
+}
+
+/// Opens the listeners of all groups. `workers`: how many a group has that does not say.
+fn open(specs: Vec<GroupSpec>, workers: usize) -> Result<Vec<Group>, stdserve_sys::listener::BindError> {
+    let mut groups: Vec<Group> = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let first = groups.last().map_or(0, |group| group.slots.end);
+        let count = spec.settings.workers.count.unwrap_or(workers);
+        let registry = listen::open(&spec)?;
+        groups.push(Group { spec, registry, slots: first..first + count });
+    }
+    Ok(groups)
+}
+
+/// What the supervisor asks of the program.
+struct Supervisor<'a> {
+    interpreter: &'a mut dyn Interpreter,
+    setup: Setup,
+}
+
+impl Host for Supervisor<'_> {
+    fn fork(&mut self) -> Result<Fork, ForkError> {
+        process::fork(&mut *self.interpreter)
+    }
+
+    fn template(&mut self, seat: TemplateSeat) -> ! {
+        template::live(self.interpreter, seat, &mut self.setup)
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.setup.log.say(level, text);
+    }
+
+    fn ready(&mut self) {
+        if self.setup.log.says(Level::Info) {
+            self.setup.log.write(&banner::lines(self.interpreter, &self.setup));
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        for group in &mut self.setup.groups {
+            group.registry.close();
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the processes ask of an interpreter, and how they do without one.
+
+use std::io;
+use std::sync::Arc;
+
+use stdserve_config::{GroupSpec, RunScript, ServiceSpec, Settings};
+use stdserve_server::{Log, Service, StdThreads, ThreadSource};
+use stdserve_supervisor::exit_code;
+use stdserve_sys::process::{ForkHooks, NoHooks};
+use stdserve_sys::signals::{self, SIGINT, SIGQUIT, SIGTERM, WakePipe};
+
+/// What a service is told of where it stands.
+pub struct Place<'a> {
+    /// What its worker keeps to.
+    pub settings: &'a Settings,
+    /// How many workers its group has.
+    pub workers: usize,
+    /// Where it tells what went wrong.
+    pub log: &'a Arc<dyn Log>,
+}
+
+/// What woke an interpreter, and what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Woken {
+    /// Nothing, or nothing that concerns the worker.
+    GoOn,
+    /// A signal handler wants the worker to leave.
+    Leave,
+    /// A signal handler failed: its traceback, for the log.
+    Failed(String),
+}
+
+/// An interpreter, as the processes see it. One thread has it: the main thread of each process, which holds the
+/// interpreter's lock but where [`apart`](Interpreter::apart) lets it go.
+///
+/// The methods of [`ForkHooks`] stand around every fork. In a group that needs no interpreter nothing else is called.
+pub trait Interpreter: ForkHooks {
+    /// Facts for the lines at the start, each with its name: which interpreter it is.
+    fn facts(&self) -> Vec<(&'static str, String)>;
+
+    /// Whether the service can be served at all; an error says why not, and what to do.
+    fn serves(&self, service: &ServiceSpec) -> Result<(), String> {
+        let _ = service;
+        Ok(())
+    }
+
+    /// Runs a program with the standard servers replaced (`stdserve run`); returns its exit code.
+    fn run_script(&mut self, script: RunScript) -> i32;
+
+    /// What users call a service, where the options do not say.
+    fn name_of(&self, service: &ServiceSpec) -> Option<String> {
+        let _ = service;
+        None
+    }
+
+    /// In a fresh template: takes signals as a child of a supervisor does. Those of a terminal reach every process of
+    /// its group; SIGINT and SIGQUIT are the supervisor's business, and SIGTERM ends.
+    fn take_signals(&mut self) -> Result<(), String>;
+
+    /// Makes ready for loading: where modules are looked for.
+    fn prepare(&mut self, settings: &Settings) -> Result<(), String>;
+
+    /// Loads what the service names. What is loaded already, in a template that this process was forked from, stays.
+    ///
+    /// An error is for the user: a sentence and what helps, or a traceback.
+    fn load(&mut self, service: &ServiceSpec) -> Result<(), String>;
+
+    /// All is loaded in a template: checks that its workers can be forked, and settles for that.
+    fn settle(&mut self) -> Result<(), String>;
+
+    /// Makes the service out of what was loaded.
+    fn service(&mut self, service: &ServiceSpec, place: &Place<'_>) -> io::Result<Arc<dyn Service>>;
+
+    /// Where the threads of a worker's crew come from.
+    fn threads(&self) -> Arc<dyn ThreadSource>;
+
+    /// Calls `work` without the interpreter's lock.
+    fn apart(&self, work: &mut (dyn FnMut() + Send));
+
+    /// Has signals wake the pipe. True: SIGTERM is left to the worker.
+    fn catch_signals(&self, pipe: &WakePipe) -> io::Result<bool>;
+
+    /// Runs the handlers of signals that have come.
+    fn handle_signals(&self) -> Woken;
+
+    /// What an interpreter does at its end, but for taking itself down; failures go to `complain`.
+    fn end(&self, complain: &dyn Fn(&str));
+
+    /// Writes out what the streams of the interpreter hold.
+    fn flush(&self);
+}
+
+/// No interpreter: for the program without one, and for worker groups that need none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoInterpreter;
+
+/// What to do where an interpreter is needed.
+const NO_PYTHON: &str =
+    "this program runs no Python\n  The command of the Python package does: pip install stdserve";
+
+impl ForkHooks for NoInterpreter {
+    fn before(&mut self) {
+        NoHooks.before();
+    }
+
+    fn after_in_parent(&mut self) {
+        NoHooks.after_in_parent();
+    }
+
+    fn after_in_child(&mut self) {
+        NoHooks.after_in_child();
+    }
+}
+
+impl Interpreter for NoInterpreter {
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn serves(&self, service: &ServiceSpec) -> Result<(), String> {
+        if service.kind.needs_python() {
+            return Err(format!("{} cannot be served: {NO_PYTHON}", service.kind.target()));
+        }
+        Ok(())
+    }
+
+    fn run_script(&mut self, _: RunScript) -> i32 {
+        crate::complain(&NO_PYTHON, exit_code::USAGE)
+    }
+
+    fn take_signals(&mut self) -> Result<(), String> {
+        [signals::ignore(SIGINT), signals::ignore(SIGQUIT), signals::set_default(SIGTERM)]
+            .into_iter()
+            .collect::<io::Result<()>>()
+            .map_err(|error| error.to_string())
+    }
+
+    fn prepare(&mut self, _: &Settings) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn load(&mut self, service: &ServiceSpec) -> Result<(), String> {
+        self.serves(service)
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn service(&mut self, _: &ServiceSpec, _: &Place<'_>) -> io::Result<Arc<dyn Service>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, NO_PYTHON))
+    }
+
+    fn threads(&self) -> Arc<dyn ThreadSource> {
+        Arc::new(StdThreads)
+    }
+
+    fn apart(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+
+    fn catch_signals(&self, _: &WakePipe) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn handle_signals(&self) -> Woken {
+        Woken::GoOn
+    }
+
+    fn end(&self, _: &dyn Fn(&str)) {}
+
+    fn flush(&self) {}
+}
+
+/// Whether a group runs anything that an interpreter is needed for.
+pub(crate) fn is_needed(group: &GroupSpec) -> bool {
+    group.services.iter().any(|service| service.kind.needs_python())
+}

@@ -1,0 +1,27 @@
+//! From options to processes: what the programs with and without Python share.
+//!
+//! [`main`] reads the command line, opens the listeners and becomes the supervisor, which forks a `template` for each
+//! worker group, which forks the `worker`s. `engine` turns options into the engine's settings, `services` makes what
+//! is served, `watcher` keeps the access log and the figures, the `warden` is what a worker's main thread does.
+//! What only an interpreter can do stands behind the trait [`Interpreter`]; [`NoInterpreter`] does without.
+#![forbid(unsafe_code)]
+
+mod banner;
+mod command;
+mod engine;
+mod interpreter;
+mod listen;
+mod log;
+mod services;
+mod setup;
+mod template;
+mod warden;
+mod watcher;
+mod worker;
+
+pub use command::{complain, main, start};
+pub use engine::settings;
+pub use interpreter::{Interpreter, NoInterpreter, Place, Woken};
+pub use listen::addresses;
+pub use log::ErrorLog;
+pub use watcher::Watcher;

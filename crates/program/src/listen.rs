@@ -1,0 +1,61 @@
+//! From the binds of a group to what the operating system is asked for.
+
+use std::net::IpAddr;
+
+use stdserve_config::{Address, Bind, GroupSpec, Transport};
+use stdserve_sys::listener::{self, BindAddress, BindCause, BindError, Registry};
+
+/// Opens the listeners of a group. What the service manager has handed over takes the place of the default address.
+pub(crate) fn open(group: &GroupSpec) -> Result<Registry, BindError> {
+    let options = &group.settings.listen;
+    let mut addresses = Vec::new();
+    if group.default_binds {
+        addresses = listener::handed_over(|name| std::env::var(name).ok());
+    }
+    if addresses.is_empty() {
+        addresses = self::addresses(&group.binds, options.unix_mode);
+    }
+    let registry = Registry::open(&addresses, options.backlog)?;
+    for listener in registry.listeners() {
+        // Only a socket that was handed over can be of the wrong kind.
+        if listener.kind().is_datagram() != takes_datagrams(group) {
+            let what = if listener.kind().is_datagram() { "datagrams" } else { "connections" };
+            let why = format!("it is a socket for {what}, which {} does not take", group.name);
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
+            let address = listener.name().to_owned();
+            return Err(BindError { address, cause: BindCause::NotAListener(error) });
+        }
+    }
+    Ok(registry)
+}
+
+/// Whether a group serves datagrams; all its binds are alike in this.
+fn takes_datagrams(group: &GroupSpec) -> bool {
+    group.binds.iter().any(|bind| bind.transport == Some(Transport::Datagram))
+}
+
+/// The addresses to listen on, each with its name, where it has one. `unix_mode`: the mode of the files of Unix
+/// sockets.
+pub fn addresses(binds: &[Bind], unix_mode: u32) -> Vec<(Option<String>, BindAddress)> {
+    binds.iter().map(|bind| (bind.name.clone(), address(bind, unix_mode))).collect()
+}
+
+fn address(bind: &Bind, unix_mode: u32) -> BindAddress {
+    let datagrams = bind.transport == Some(Transport::Datagram);
+    match &bind.address {
+        Address::Inet { host, port } => match (host.parse::<IpAddr>(), datagrams) {
+            (Ok(ip), false) => BindAddress::Tcp((ip, *port).into()),
+            (Ok(ip), true) => BindAddress::Udp((ip, *port).into()),
+            (Err(_), false) => BindAddress::Host(host.clone(), *port),
+            (Err(_), true) => BindAddress::UdpHost(host.clone(), *port),
+        },
+        Address::Unix(path) => unix(path.clone(), Some(unix_mode), datagrams),
+        // As unix(7) writes it: a path that begins with NUL.
+        Address::Abstract(name) => unix(format!("\0{name}").into(), None, datagrams),
+        Address::Fd(number) => BindAddress::Descriptor(*number),
+    }
+}
+
+fn unix(path: std::path::PathBuf, mode: Option<u32>, datagrams: bool) -> BindAddress {
+    if datagrams { BindAddress::Unixgram { path, mode } } else { BindAddress::Unix { path, mode } }
+}

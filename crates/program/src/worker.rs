@@ -1,0 +1,103 @@
+//! A worker: loads what it serves, serves, drains, and ends its interpreter in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use stdserve_server::{Log, Observer, Server};
+use stdserve_supervisor::{Level, WorkerSeat, exit_code};
+use stdserve_sys::fork_guard;
+use stdserve_sys::process::{self, Pid};
+use stdserve_sys::scoreboard::State;
+use stdserve_sys::signals::SIGTERM;
+
+use crate::engine;
+use crate::interpreter::{Interpreter, Place};
+use crate::log::ErrorLog;
+use crate::services;
+use crate::setup::{Group, Setup};
+use crate::template::AbortOnPanic;
+use crate::warden::Warden;
+use crate::watcher::{Seats, Watcher};
+
+/// How long the logs may take in the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The life of a worker.
+pub(crate) fn live(
+    interpreter: &mut dyn Interpreter,
+    seat: WorkerSeat,
+    setup: &Setup,
+    group: &mut Group,
+) -> ! {
+    let _guard = AbortOnPanic;
+    process::set_name("stdserve:worker");
+    let _ = process::signal_on_parent_death(SIGTERM);
+    if Pid::parent() != seat.supervisor {
+        process::exit_now(exit_code::OK);
+    }
+    if let Some(row) = setup.board.row(seat.slot) {
+        row.claim(seat.generation);
+    }
+    for service in &group.spec.services {
+        if let Err(why) = interpreter.load(service) {
+            let _ = seat.load_failed(&why);
+            interpreter.flush();
+            process::exit_now(exit_code::APPLICATION);
+        }
+    }
+    // From here on this process is the worker's alone: nothing is handed back.
+    match serve(interpreter, seat, setup, group) {
+        Ok(()) => process::exit_now(exit_code::OK),
+        Err(error) => {
+            setup.log.say(Level::Error, &format!("the worker could not start: {error}"));
+            interpreter.flush();
+            process::exit_now(1)
+        }
+    }
+}
+
+fn serve(
+    interpreter: &mut dyn Interpreter,
+    seat: WorkerSeat,
+    setup: &Setup,
+    group: &mut Group,
+) -> io::Result<()> {
+    let slot = seat.slot;
+    let listeners = group.registry.take();
+    let options = group.options();
+    let log = Arc::new(ErrorLog::open(&options.logging)?.queued()?);
+    let told = Arc::clone(&log) as Arc<dyn Log>;
+    let place = Place { settings: options, workers: group.workers(), log: &told };
+    let services = services::make(interpreter, &group.spec.services, &place)?;
+    let seats = Seats { board: Arc::clone(&setup.board), slot, group: group.slots.clone() };
+    let watcher = Arc::new(Watcher::of_worker(options, seats)?);
+    fork_guard::guard(&seat);
+    let seat = Arc::new(seat);
+    let warden = Warden::new(Arc::clone(&seat), Arc::clone(&log), options.timeouts.graceful)?;
+    let builder = Server::builder(engine::settings(options))
+        .watch(warden.lifeline())
+        .observer(Arc::clone(&watcher) as Arc<dyn Observer>)
+        .log(told);
+    let server = services.build(builder, listeners, interpreter.threads())?;
+    warden.catch_signals(interpreter)?;
+    let mut started = Ok(());
+    interpreter.apart(&mut || started = server.start());
+    started?;
+    let row = setup.board.row(slot);
+    if let Some(row) = row {
+        row.set_state(State::Serving);
+    }
+    // A supervisor that is gone shows as the end of the lifeline.
+    let _ = seat.ready();
+    warden.watch(interpreter, &server.control(), || {
+        if let Some(row) = row {
+            row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
+        }
+    });
+    interpreter.end(&|trouble| log.say(Level::Error, trouble));
+    watcher.close(LAST_LINES);
+    log.close(LAST_LINES);
+    Ok(())
+}

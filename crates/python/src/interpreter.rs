@@ -1,0 +1,192 @@
+//! CPython as the processes see it: what is loaded, its threads, its signals, its end.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use stdserve_config::{AppSpec, RunScript, ServiceKind, ServiceSpec, Settings};
+use stdserve_program::{Interpreter, Place, Woken};
+use stdserve_server::{Service, ThreadSource};
+use stdserve_supervisor::exit_code;
+use stdserve_sys::process::{self, ForkHooks};
+use stdserve_sys::signals::{SIGINT, SIGQUIT, SIGTERM, WakePipe};
+
+use crate::crew_threads::PythonThreads;
+use crate::gateway::report;
+use crate::services;
+
+/// The interpreter that runs this extension. Having the token says that the main thread is attached to it.
+pub(crate) struct CPython<'py> {
+    py: Python<'py>,
+    /// An application that the program has made already, in the place of one that is named.
+    object: Option<Py<PyAny>>,
+    /// What was loaded, by the name of its service.
+    loaded: HashMap<String, Py<PyAny>>,
+}
+
+impl<'py> CPython<'py> {
+    /// `object`: the application, where the program has made one already.
+    pub(crate) fn new(py: Python<'py>, object: Option<Py<PyAny>>) -> Self {
+        Self { py, object, loaded: HashMap::new() }
+    }
+
+    /// What a service runs.
+    fn object(&self, service: &ServiceSpec) -> Option<Py<PyAny>> {
+        let found = self.object.as_ref().or_else(|| self.loaded.get(&service.name));
+        found.map(|object| object.clone_ref(self.py))
+    }
+}
+
+impl ForkHooks for CPython<'_> {
+    fn before(&mut self) {
+        // SAFETY: this thread is attached to the interpreter.
+        unsafe { ffi::PyOS_BeforeFork() }
+    }
+
+    fn after_in_parent(&mut self) {
+        // SAFETY: attached, and `before` was called.
+        unsafe { ffi::PyOS_AfterFork_Parent() }
+    }
+
+    fn after_in_child(&mut self) {
+        // SAFETY: attached in the parent, whose state this child has a copy of, and `before` was called there.
+        unsafe { ffi::PyOS_AfterFork_Child() }
+    }
+}
+
+impl Interpreter for CPython<'_> {
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let version = self.py.version_info();
+        vec![("Python", format!("{}.{}.{}", version.major, version.minor, version.patch))]
+    }
+
+    fn run_script(&mut self, _: RunScript) -> i32 {
+        stdserve_program::complain(&"`run` is not in this version", exit_code::USAGE)
+    }
+
+    fn name_of(&self, _: &ServiceSpec) -> Option<String> {
+        let object = self.object.as_ref()?.bind(self.py);
+        let name = object.getattr("__name__").and_then(|name| name.extract::<String>());
+        Some(name.unwrap_or_else(|_| "application object".to_owned()))
+    }
+
+    /// Through Python, so that `signal.getsignal` says the same.
+    fn take_signals(&mut self) -> Result<(), String> {
+        let set = || -> PyResult<()> {
+            let module = self.py.import("signal")?;
+            for (number, action) in [(SIGINT, "SIG_IGN"), (SIGQUIT, "SIG_IGN"), (SIGTERM, "SIG_DFL")] {
+                module.call_method1("signal", (number, module.getattr(action)?))?;
+            }
+            Ok(())
+        };
+        set().map_err(|error| error.to_string())
+    }
+
+    /// `--pythonpath`.
+    fn prepare(&mut self, settings: &Settings) -> Result<(), String> {
+        let insert = || -> PyResult<()> {
+            let path = self.py.import("sys")?.getattr("path")?;
+            for folder in settings.process.pythonpath.iter().rev() {
+                path.call_method1("insert", (0, folder.as_os_str()))?;
+            }
+            Ok(())
+        };
+        insert().map_err(|error| error.to_string())
+    }
+
+    fn load(&mut self, service: &ServiceSpec) -> Result<(), String> {
+        if self.object.is_some() || self.loaded.contains_key(&service.name) {
+            return Ok(());
+        }
+        let Some(spec) = named(&service.kind) else { return Ok(()) };
+        let object = services::load(self.py, &service.kind, spec).map_err(|error| error.message)?;
+        self.loaded.insert(service.name.clone(), object);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let threads = process::threads().map_err(|error| error.to_string())?;
+        if threads.len() > 1 {
+            return Err(left_behind(self.py, &threads));
+        }
+        // What the import made is for good: collections in the workers need not touch, and so copy, its pages.
+        let frozen = self.py.import("gc").and_then(|gc| gc.call_method0("freeze"));
+        frozen.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn service(&mut self, service: &ServiceSpec, place: &Place<'_>) -> io::Result<Arc<dyn Service>> {
+        let object = self.object(service).ok_or_else(|| io::Error::other("it was not loaded"))?;
+        Ok(services::service(self.py, service, object, place)?)
+    }
+
+    fn threads(&self) -> Arc<dyn ThreadSource> {
+        Arc::new(PythonThreads)
+    }
+
+    fn apart(&self, work: &mut (dyn FnMut() + Send)) {
+        self.py.detach(work);
+    }
+
+    fn catch_signals(&self, pipe: &WakePipe) -> io::Result<bool> {
+        let signal = self.py.import("signal")?;
+        let options = PyDict::new(self.py);
+        options.set_item("warn_on_full_buffer", false)?;
+        signal.call_method("set_wakeup_fd", (pipe.writing_end(),), Some(&options))?;
+        Ok(signal.call_method1("getsignal", (SIGTERM,))?.eq(signal.getattr("SIG_DFL")?)?)
+    }
+
+    fn handle_signals(&self) -> Woken {
+        let Err(error) = self.py.check_signals() else { return Woken::GoOn };
+        let leaves = error.is_instance_of::<PySystemExit>(self.py)
+            || error.is_instance_of::<PyKeyboardInterrupt>(self.py);
+        if leaves { Woken::Leave } else { Woken::Failed(report::traceback(self.py, &error)) }
+    }
+
+    /// Threads of the application may still run.
+    fn end(&self, complain: &dyn Fn(&str)) {
+        for (module, function) in [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")] {
+            if let Err(error) = self.py.import(module).and_then(|module| module.call_method0(function)) {
+                complain(&report::traceback(self.py, &error));
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&self) {
+        for stream in ["stdout", "stderr"] {
+            let _ = self.py.import("sys").and_then(|sys| sys.getattr(stream)?.call_method0("flush"));
+        }
+    }
+}
+
+/// What a service names in Python.
+fn named(kind: &ServiceKind) -> Option<&AppSpec> {
+    match kind {
+        ServiceKind::Wsgi { app: spec, .. }
+        | ServiceKind::Rpc { object: spec, .. }
+        | ServiceKind::Stream { handler: spec, .. }
+        | ServiceKind::Datagram { handler: spec, .. } => Some(spec),
+        ServiceKind::Files(_) | ServiceKind::Cgi(_) => None,
+    }
+}
+
+fn left_behind(py: Python<'_>, threads: &[process::ThreadInfo]) -> String {
+    let mut text = String::from("the application cannot be preloaded: its import leaves threads behind (");
+    let known = py
+        .import("threading")
+        .and_then(|module| module.call_method0("enumerate"))
+        .and_then(|threads| threads.try_iter()?.map(|thread| thread?.str()?.extract()).collect())
+        .unwrap_or_else(|_| Vec::<String>::new());
+    let others = threads.iter().skip(1).map(|thread| format!("{} {}", thread.tid, thread.name));
+    let _ = write!(text, "{}", others.collect::<Vec<_>>().join(", "));
+    for thread in known.iter().filter(|thread| !thread.contains("MainThread")) {
+        let _ = write!(text, "; {thread}");
+    }
+    text.push_str(")\nhint: start them when the first request comes, or leave out --preload");
+    text
+}

@@ -1,0 +1,49 @@
+//! The services that Python runs: what each names is loaded here, and made into a service by its gateway.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyNotImplementedError;
+use pyo3::prelude::*;
+use stdserve_config::{AppSpec, ServiceKind, ServiceSpec};
+use stdserve_program::Place;
+use stdserve_server::Service;
+
+use crate::app::{self, LoadError};
+use crate::gateway::wsgi::{Options, WsgiGateway};
+
+/// Imports what a service names, and checks that it can be such a service.
+pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result<Py<PyAny>, LoadError> {
+    match kind {
+        ServiceKind::Rpc { .. } => app::load_object(py, spec, "object"),
+        ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
+            app::load_object(py, spec, "handler class")
+        }
+        ServiceKind::Wsgi { .. } | ServiceKind::Files(_) | ServiceKind::Cgi(_) => app::load(py, spec),
+    }
+}
+
+/// Makes a service out of the object that was loaded for it.
+pub(crate) fn service(
+    py: Python<'_>,
+    service: &ServiceSpec,
+    object: Py<PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Arc<dyn Service>> {
+    let workers = &place.settings.workers;
+    match &service.kind {
+        ServiceKind::Wsgi { options, .. } => {
+            let options = Options {
+                root_path: options.root_path.clone(),
+                multithread: workers.threads > 1,
+                multiprocess: place.workers > 1,
+            };
+            Ok(Arc::new(WsgiGateway::new(py, object, options, Arc::clone(place.log))?))
+        }
+        ServiceKind::Rpc { .. } | ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
+            Err(PyNotImplementedError::new_err(format!("`{}` is not in this version", service.name)))
+        }
+        ServiceKind::Files(_) | ServiceKind::Cgi(_) => {
+            Err(PyNotImplementedError::new_err("it needs no Python"))
+        }
+    }
+}
