@@ -1,4 +1,4 @@
-//! Percent-decoding of request paths, as WSGI's `PATH_INFO` and CGI want them.
+//! Percent-decoding of request paths, as WSGI's `PATH_INFO` and CGI want them, and encoding.
 
 /// Appends `path` to `out` with every `%XX` replaced by the byte it stands for.
 ///
@@ -21,6 +21,33 @@ pub fn decode_path(path: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(rest);
+}
+
+/// Appends one segment of a path, decoded. `None` where an escape is not one.
+pub(crate) fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = segment;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let [_, high, low, tail @ ..] = &rest[at..] else { return None };
+        out.push(hex(*high)? << 4 | hex(*low)?);
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+/// Appends `path` with every byte encoded but letters, digits, `-._~` and `/`: what RFC 3986 §2.3 calls unreserved, as
+/// Python's `urllib.parse.quote` does.
+pub fn encode_path(path: &[u8], out: &mut Vec<u8>) {
+    out.reserve(path.len());
+    for &byte in path {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            out.push(byte);
+        } else {
+            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
 }
 
 /// Value of a hexadecimal digit of either case.
