@@ -10,6 +10,7 @@ compile_error!(
     "stdserve serves on Linux only; on macOS and Windows run it in a container or a virtual machine."
 );
 
+pub mod beneath;
 pub mod channel;
 pub mod clock;
 pub mod cpus;
