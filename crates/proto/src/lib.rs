@@ -3,8 +3,8 @@
 //! [`h1`] is HTTP/1.0 and 1.1 as a connection machine, strict where leniency has been used to smuggle requests.
 //! [`percent`] turns the path of a request into bytes, [`forwarded`] reads what proxies say of the client,
 //! [`access_log`] writes lines. For files: [`clean_path`], [`conditional`], [`ranges`], [`accept_encoding`],
-//! [`media_type`], [`form_data`] and [`glob`]. Nothing here can block, panic on what it is given, or
-//! allocate beyond the limits that it is given.
+//! [`media_type`], [`form_data`] and [`glob`]. For remote calls: [`xmlrpc`] and [`gzip`]. Nothing here can
+//! block, panic on what it is given, or allocate beyond the limits that it is given.
 #![forbid(unsafe_code)]
 
 pub mod accept_encoding;
@@ -14,7 +14,9 @@ pub mod conditional;
 pub mod form_data;
 pub mod forwarded;
 pub mod glob;
+pub mod gzip;
 pub mod h1;
 pub mod media_type;
 pub mod percent;
 pub mod ranges;
+pub mod xmlrpc;
