@@ -58,6 +58,13 @@ mod target;
 
 pub(crate) use host::is_authority;
 
+/// What other code here reads by the same rules.
+pub(crate) mod syntax {
+    pub(crate) use super::bytes::{is_token, is_value, trim};
+    pub(crate) use super::chunked::Chunked;
+    pub(crate) use super::fields::decimal;
+}
+
 pub use head::{BodyLength, RequestHead, Version};
 pub use limits::HeadLimits;
 pub use reader::{Event, Phase, RequestReader};
