@@ -6,6 +6,7 @@ from typing import Self, Unpack, final
 from wsgiref.types import WSGIApplication
 
 from stdserve._options import ServerOptions
+from stdserve.selectors import SelectorKey
 
 __version__: str
 
@@ -14,6 +15,11 @@ def main(argv: Sequence[str], /) -> int:
 
 def run(app: WSGIApplication | str, options: Mapping[str, object], /) -> int:
     """Runs the command for an application, with options as keywords."""
+
+def epoll_select(
+    epoll: int, keys: dict[int, SelectorKey], timeout: float | None, /
+) -> list[tuple[SelectorKey, int]]:
+    """Waits on an epoll instance: the keys of what is ready, each with its events."""
 
 class Server:
     """Serves a WSGI application in this process, without a supervisor."""

@@ -2,7 +2,7 @@
 //!
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
-//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can.
+//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can. `selectors` waits for `stdserve.selectors`.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
@@ -12,6 +12,7 @@ mod crew_threads;
 mod embedded;
 mod gateway;
 mod interpreter;
+mod selectors;
 mod services;
 
 /// The native half of stdserve.
@@ -24,6 +25,8 @@ mod _stdserve {
     use super::command::{main, run};
     #[pymodule_export]
     use super::embedded::Embedded;
+    #[pymodule_export]
+    use super::selectors::epoll_select;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
