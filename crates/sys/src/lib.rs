@@ -21,6 +21,7 @@ pub mod listener;
 pub mod log_writer;
 pub mod memory;
 pub mod net;
+pub mod pipes;
 pub mod poller;
 pub mod process;
 pub mod scoreboard;

@@ -1,0 +1,104 @@
+//! Pipes to and from other programs, and waiting for several descriptors at once.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
+
+/// A pipe out of which this process reads, without blocking, and the end for the other program. Close-on-exec, both.
+pub fn to_read() -> io::Result<(File, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+    Ok((reader.into(), writer))
+}
+
+/// A pipe into which this process writes, without blocking, and the end for the other program. Close-on-exec, both.
+pub fn to_write() -> io::Result<(OwnedFd, File)> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    Ok((reader, writer.into()))
+}
+
+/// Makes calls on this end of a pipe wait, or not.
+pub fn set_blocking(end: impl AsFd, blocking: bool) -> io::Result<()> {
+    let flags = if blocking { OFlags::empty() } else { OFlags::NONBLOCK };
+    Ok(rustix::fs::fcntl_setfl(end, flags)?)
+}
+
+/// `/dev/null`, for reading and writing.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+}
+
+/// What is waited for on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// There is something to read, or nothing will come any more.
+    Reading,
+    /// There is room to write, or nobody reads any more.
+    Writing,
+}
+
+/// Waits until one of the descriptors is ready, or `limit` has passed (poll(2)). Which are, in their order; none where
+/// the time is up or a signal came. `None` in place of a descriptor is never ready.
+pub fn wait<const N: usize>(
+    descriptors: [Option<(BorrowedFd<'_>, For)>; N],
+    limit: Duration,
+) -> io::Result<[bool; N]> {
+    let mut ready = [false; N];
+    let mut polled = Vec::with_capacity(N);
+    polled.extend(descriptors.iter().flatten().map(|(descriptor, what)| {
+        let events = match what {
+            For::Reading => PollFlags::IN,
+            For::Writing => PollFlags::OUT,
+        };
+        PollFd::from_borrowed_fd(*descriptor, events)
+    }));
+    let limit = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    match rustix::event::poll(&mut polled, Some(&limit)) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(ready),
+        Err(error) => return Err(error.into()),
+    }
+    let mut results = polled.iter();
+    for (ready, descriptor) in ready.iter_mut().zip(&descriptors) {
+        if descriptor.is_some() {
+            *ready = results.next().is_some_and(|result| !result.revents().is_empty());
+        }
+    }
+    Ok(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn what_is_ready_is_told() {
+        let (mut reader, writer) = to_read().unwrap();
+        let (unread, mut full) = to_write().unwrap();
+        let ready = |reader: &File, full: &File| {
+            wait(
+                [Some((reader.as_fd(), For::Reading)), None, Some((full.as_fd(), For::Writing))],
+                Duration::ZERO,
+            )
+            .unwrap()
+        };
+        assert_eq!(ready(&reader, &full), [false, false, true]);
+        while full.write(&[0; 4096]).is_ok() {}
+        File::from(writer.try_clone().unwrap()).write_all(b"x").unwrap();
+        assert_eq!(ready(&reader, &full), [true, false, false]);
+        assert_eq!(reader.read(&mut [0; 9]).unwrap(), 1);
+        assert_eq!(reader.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop((writer, unread));
+        assert_eq!(ready(&reader, &full), [true, false, true], "the other end has gone");
+    }
+}
