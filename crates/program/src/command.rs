@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stdserve_config::{Command, Configuration, GroupSpec, Serve, Surroundings, UsageError};
-use stdserve_supervisor::{GroupPlan, Host, Level, Policy, TemplateSeat, exit_code};
+use stdserve_supervisor::{Host, Level, Policy, TemplateSeat, exit_code};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError};
 use stdserve_sys::scoreboard::Scoreboard;
@@ -121,7 +121,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
     if let Err(error) = limits::raise_descriptors() {
         log.say(Level::Warning, &format!("the limit on open files could not be raised: {error}"));
     }
-    let board = match Scoreboard::new(groups.iter().map(Group::workers).sum()) {
+    let board = match Scoreboard::new(groups.iter().map(|group| group.slots.len()).sum()) {
         Ok(board) => Arc::new(board),
         Err(error) => return Ok(complain(&error, exit_code::WORKERS_FAIL)),
     };
@@ -131,10 +131,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
         hangup_ends: io::stdin().is_terminal(),
         ..Policy::default()
     };
-    let plan: Vec<_> = groups
-        .iter()
-        .map(|group| GroupPlan { name: group.spec.name.clone(), workers: group.workers() })
-        .collect();
+    let plan: Vec<_> = groups.iter().map(Group::plan).collect();
     let setup = Setup { groups, board: Arc::clone(&board), log };
     let mut supervisor = Supervisor { interpreter, setup };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
@@ -146,9 +143,11 @@ fn open(specs: Vec<GroupSpec>, workers: usize) -> Result<Vec<Group>, stdserve_sy
     let mut groups: Vec<Group> = Vec::with_capacity(specs.len());
     for spec in specs {
         let first = groups.last().map_or(0, |group| group.slots.end);
-        let count = spec.settings.workers.count.unwrap_or(workers);
+        let workers = spec.settings.workers.count.unwrap_or(workers);
         let registry = listen::open(&spec)?;
-        groups.push(Group { spec, registry, slots: first..first + count });
+        let mut group = Group { spec, registry, workers, slots: first..first };
+        group.slots.end += group.plan().rows();
+        groups.push(group);
     }
     Ok(groups)
 }

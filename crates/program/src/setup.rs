@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stdserve_config::{GroupSpec, Settings};
+use stdserve_supervisor::GroupPlan;
 use stdserve_sys::listener::Registry;
 use stdserve_sys::scoreboard::Scoreboard;
 
@@ -20,7 +21,9 @@ pub(crate) struct Setup {
 pub(crate) struct Group {
     pub(crate) spec: GroupSpec,
     pub(crate) registry: Registry,
-    /// Its rows of the scoreboard, one a worker.
+    /// How many workers it is to have.
+    pub(crate) workers: usize,
+    /// Its rows of the scoreboard.
     pub(crate) slots: Range<usize>,
 }
 
@@ -29,8 +32,9 @@ impl Group {
         &self.spec.settings
     }
 
-    pub(crate) fn workers(&self) -> usize {
-        self.slots.len()
+    /// As the supervisor is told.
+    pub(crate) fn plan(&self) -> GroupPlan {
+        GroupPlan { name: self.spec.name.clone(), workers: self.workers }
     }
 }
 

@@ -69,7 +69,7 @@ fn serve(
     let options = group.options();
     let log = Arc::new(ErrorLog::open(&options.logging)?.queued()?);
     let told = Arc::clone(&log) as Arc<dyn Log>;
-    let place = Place { settings: options, workers: group.workers(), log: &told };
+    let place = Place { settings: options, workers: group.workers, log: &told };
     let services = services::make(interpreter, &group.spec.services, &place)?;
     let seats = Seats { board: Arc::clone(&setup.board), slot, group: group.slots.clone() };
     let watcher = Arc::new(Watcher::of_worker(options, seats)?);

@@ -127,8 +127,8 @@ fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) 
     let Fork::Parent(supervisor) = process::fork(&mut NoHooks).expect("fork") else {
         // A case that fails must leave nobody behind.
         let _ = process::signal_on_parent_death(signals::SIGKILL);
-        let board = Scoreboard::new(workers).expect("scoreboard");
         let plan = [GroupPlan { name: "main".into(), workers }];
+        let board = Scoreboard::new(plan[0].rows()).expect("scoreboard");
         let policy = Policy {
             graceful_timeout: Duration::from_millis(500),
             back_off: Duration::from_millis(5),
@@ -180,6 +180,15 @@ fn main() {
     });
     assert_eq!(clean(result), (Exit::Code(0), (4, 2, 0)), "the dead are replaced, templates too");
 
+    let result = case("reload", 2, obedient, |supervisor, notes| {
+        notes.wait("ready", 1);
+        process::kill(supervisor, signals::SIGHUP).expect("kill");
+        notes.wait("worker-", 4);
+        notes.wait("drained-", 2);
+        process::kill(supervisor, signals::SIGTERM).expect("kill");
+    });
+    assert_eq!(clean(result), (Exit::Code(0), (4, 4, 0)), "a reload replaces all workers");
+
     let result = case("unloadable", 2, unloadable, |_, _| {});
     assert_eq!(clean(result).0, Exit::Code(4), "an application that cannot be loaded");
 
@@ -193,5 +202,5 @@ fn main() {
     });
     assert_eq!(clean(result).0, Exit::Signal(9), "workers end with their lifeline");
 
-    println!("supervisor: 7 cases passed");
+    println!("supervisor: 8 cases passed");
 }

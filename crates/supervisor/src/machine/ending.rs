@@ -78,11 +78,13 @@ impl Machine {
                 }
                 None => self.end(exit_code::OK, StopHow::Now, now, actions),
             },
-            Signal::Hangup | Signal::Other(_) => {
-                let name = match signal {
-                    Signal::Other(number) => stdserve_sys::signals::name(number),
-                    _ => "SIGHUP".to_owned(),
-                };
+            Signal::Hangup => {
+                for index in 0..self.groups.len() {
+                    self.reload(index, now, actions);
+                }
+            }
+            Signal::Other(number) => {
+                let name = stdserve_sys::signals::name(number);
                 let text = format!("{name} means nothing to this version: ignored");
                 actions.push(Action::Log(Level::Warning, text));
             }
@@ -118,8 +120,10 @@ impl Machine {
         let deadline = if earlier { ending.deadline.min(now + limit) } else { now + limit };
         (ending.step, ending.deadline) = (step, deadline);
         for group in &self.groups {
-            if let (Some(id), Some(pid)) = (group.template.id(), group.template.pid()) {
-                ending.dismiss_template(id, pid, matches!(group.template, Template::Ready(..)), actions);
+            for template in group.templates() {
+                if let (Some(id), Some(pid)) = (template.id(), template.pid()) {
+                    ending.dismiss_template(id, pid, matches!(template, Template::Ready(..)), actions);
+                }
             }
             for worker in group.workers() {
                 if let Some(pid) = worker.pid {
@@ -164,7 +168,7 @@ impl Machine {
     pub fn serving(&self) -> usize {
         self.groups
             .iter()
-            .flat_map(super::Group::workers)
+            .flat_map(super::Group::staying)
             .filter(|worker| worker.state == WorkerState::Ready)
             .count()
     }

@@ -48,18 +48,43 @@ pub(super) enum WorkerState {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    /// Who forks it.
+    pub(super) template: TemplateId,
+    /// Which load of the application it serves.
+    pub(super) generation: u64,
     pub(super) pid: Option<Pid>,
     pub(super) state: WorkerState,
+    /// It was told to leave, since another takes its place.
+    pub(super) leaving: Option<Leaving>,
     /// When it was asked for, then when it was forked.
     pub(super) since: Instant,
     /// It has outlived its first moments.
     pub(super) credited: bool,
 }
 
+/// How far a worker is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It is killed at this time.
+    Until(Instant),
+    /// It was killed.
+    Killed,
+}
+
 impl Worker {
-    pub(super) fn asked(id: WorkerId, now: Instant) -> Self {
-        Self { id, pid: None, state: WorkerState::Asked, since: now, credited: false }
+    pub(super) fn asked(id: WorkerId, template: TemplateId, generation: u64, now: Instant) -> Self {
+        let state = WorkerState::Asked;
+        Self { id, template, generation, pid: None, state, leaving: None, since: now, credited: false }
     }
+}
+
+/// A load of the application that is tried while the one before it serves.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) generation: u64,
+    pub(super) template: Template,
+    /// The worker that it is tried with.
+    pub(super) worker: Option<WorkerId>,
 }
 
 /// A place for a worker.
@@ -86,9 +111,18 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: String,
-    /// Which load of the application the next template makes.
+    /// Which load of the application its template makes.
     pub(super) generation: u64,
+    /// The newest load that was ever tried.
+    pub(super) newest: u64,
     pub(super) template: Template,
+    /// A load that is tried, while this one serves.
+    pub(super) next: Option<Next>,
+    /// Templates that another has taken the place of, until they have ended.
+    pub(super) retired: Vec<(TemplateId, Pid)>,
+    /// How many workers there should be.
+    pub(super) wanted: usize,
+    /// One more than that: for the worker that takes another's place.
     pub(super) slots: Vec<Slot>,
     /// The number of its first slot, counted over all groups.
     pub(super) first_slot: usize,
@@ -101,8 +135,12 @@ impl Group {
         Self {
             name: plan.name.clone(),
             generation: 1,
+            newest: 1,
             template: Template::None { not_before: None },
-            slots: std::iter::repeat_with(Slot::default).take(plan.workers).collect(),
+            next: None,
+            retired: Vec::new(),
+            wanted: plan.workers,
+            slots: std::iter::repeat_with(Slot::default).take(plan.rows()).collect(),
             first_slot,
             had_ready: false,
         }
@@ -116,29 +154,58 @@ impl Group {
         self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut())
     }
 
+    /// The workers that are to stay, but for one that a load is tried with.
+    pub(super) fn staying(&self) -> impl Iterator<Item = &Worker> {
+        let tried = self.next.as_ref().and_then(|next| next.worker);
+        self.workers().filter(move |worker| worker.leaving.is_none() && Some(worker.id) != tried)
+    }
+
     pub(super) fn is_ready(&self) -> bool {
-        self.workers().filter(|worker| worker.state == WorkerState::Ready).count() == self.slots.len()
+        self.staying().filter(|worker| worker.state == WorkerState::Ready).count() >= self.wanted
+    }
+
+    /// Whether workers are missing that may be asked for now. A slot that is kept empty for a while counts as taken:
+    /// the spare one is not for what has failed.
+    pub(super) fn is_short(&self, now: Instant) -> bool {
+        let kept = self.slots.iter().filter(|slot| slot.worker.is_none() && !slot.is_due(now)).count();
+        self.staying().count() + kept < self.wanted
+    }
+
+    /// The templates that there are: that of the present load, one that is tried, and those that leave.
+    pub(super) fn templates(&self) -> impl Iterator<Item = Template> {
+        let retired = self.retired.iter().map(|(id, pid)| Template::Ready(*id, *pid));
+        [Some(self.template), self.next.as_ref().map(|next| next.template)]
+            .into_iter()
+            .flatten()
+            .chain(retired)
     }
 
     /// When something can be asked for that cannot be asked for now.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.template {
+        let leaving = self.workers().filter_map(|worker| match worker.leaving {
+            Some(Leaving::Until(time)) => Some(time),
+            _ => None,
+        });
+        let filled = match self.template {
             Template::None { not_before } => not_before,
             // Slots wait for the template.
             Template::Asked(_) | Template::Booting(..) => None,
             Template::Ready(..) => {
                 let empty = self.slots.iter().filter(|slot| slot.worker.is_none());
-                empty.filter_map(|slot| slot.not_before).min()
+                let full = self.staying().count() >= self.wanted;
+                empty.filter_map(|slot| slot.not_before).min().filter(|_| !full)
             }
-        }
+        };
+        leaving.chain(filled).min()
     }
 
-    /// Gives up the workers that were asked for and have no process.
-    pub(super) fn drop_asked(&mut self, now: Instant) -> Vec<(usize, WorkerId)> {
+    /// Gives up the workers that this template was asked for and that have no process.
+    pub(super) fn drop_asked(&mut self, template: TemplateId, now: Instant) -> Vec<(usize, WorkerId)> {
         let mut dropped = Vec::new();
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if let Some(worker) = &slot.worker
                 && worker.state == WorkerState::Asked
+                && worker.template == template
             {
                 dropped.push((self.first_slot + place, worker.id));
                 slot.empty(now);
@@ -149,6 +216,7 @@ impl Group {
 
     /// No process and none to come.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self.template, Template::None { .. }) && self.workers().next().is_none()
+        self.templates().all(|template| matches!(template, Template::None { .. }))
+            && self.workers().next().is_none()
     }
 }

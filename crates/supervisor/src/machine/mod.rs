@@ -1,16 +1,19 @@
 //! What the supervisor decides, as a pure machine: `handle(event, now)` gives actions.
 //!
 //! A **group** has one template and a number of slots; a **slot** is a place for a worker, which is filled again when
-//! its worker ends. Three rules:
+//! its worker ends. Four rules:
 //!
 //! - While it runs, every empty slot is filled as soon as the template can and the back-off allows.
 //! - Workers that die in their first moments are counted; enough in a row end everything with code 3. One that could
 //!   not load the application before any other did ends everything with code 4.
+//! - A reload concerns one group: the new load is tried with one worker beside those that serve, which are replaced
+//!   one by one once it serves, and stay if it cannot.
 //! - Once it is ending it only ever becomes more impatient (gracefully, at once, by SIGKILL), each step has a
 //!   deadline, and the last one ends without waiting for anybody.
 
 mod ending;
 mod group;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -48,7 +51,7 @@ impl Machine {
             .iter()
             .map(|plan| {
                 let group = Group::new(plan, first_slot);
-                first_slot += plan.workers;
+                first_slot += plan.rows();
                 group
             })
             .collect();
@@ -65,6 +68,7 @@ impl Machine {
         match event {
             Event::Start | Event::Tick => {}
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
+            Event::Reload(index) => self.reload(index, now, &mut actions),
             Event::TemplateForked { template, pid } => self.template_forked(template, pid, &mut actions),
             Event::TemplateForkFailed { template, reason } => {
                 self.template_fork_failed(template, &reason, now, &mut actions);
@@ -74,7 +78,7 @@ impl Machine {
             Event::WorkerForkFailed { worker, reason } => {
                 self.worker_fork_failed(worker, &reason, now, &mut actions);
             }
-            Event::WorkerReady(worker) => self.worker_ready(worker, &mut actions),
+            Event::WorkerReady(worker) => self.worker_ready(worker, now, &mut actions),
             Event::LoadFailed { who, why } => self.load_failed(who, why, now, &mut actions),
             Event::ProcessEnded { pid, exit } => self.process_ended(pid, exit, now, &mut actions),
         }
@@ -130,23 +134,45 @@ impl Machine {
                 let generation = group.generation;
                 actions.push(Action::ForkTemplate { group: index, template, generation });
             }
-            let Template::Ready(template, _) = self.groups[index].template else { continue };
+            self.go_on_reloading(index, now, actions);
+            let group = &self.groups[index];
+            let Template::Ready(template, _) = group.template else { continue };
+            let generation = group.generation;
             for place in 0..self.groups[index].slots.len() {
-                if !self.groups[index].slots[place].is_due(now) {
-                    continue;
+                if !self.groups[index].is_short(now) {
+                    break;
                 }
-                let worker = WorkerId(self.id());
-                let group = &mut self.groups[index];
-                let (slot, generation) = (group.first_slot + place, group.generation);
-                group.slots[place].fill(Worker::asked(worker, now));
-                actions.push(Action::Spawn { template, worker, slot, generation });
+                if self.groups[index].slots[place].is_due(now) {
+                    self.spawn(index, place, template, generation, now, actions);
+                }
             }
         }
     }
 
+    /// Asks for a worker in an empty slot.
+    fn spawn(
+        &mut self,
+        index: usize,
+        place: usize,
+        template: TemplateId,
+        generation: u64,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> WorkerId {
+        let worker = WorkerId(self.id());
+        let group = &mut self.groups[index];
+        group.slots[place].fill(Worker::asked(worker, template, generation, now));
+        actions.push(Action::Spawn { template, worker, slot: group.first_slot + place, generation });
+        worker
+    }
+
     fn template_forked(&mut self, template: TemplateId, pid: Pid, actions: &mut Vec<Action>) {
-        let Some(group) = self.group_of(template) else { return };
-        group.template = Template::Booting(template, pid);
+        let Some(place) = self.template(template) else {
+            // It was given up in between.
+            actions.push(Action::Kill(pid));
+            return;
+        };
+        *place = Template::Booting(template, pid);
         if let Some(ending) = &self.ending {
             ending.dismiss_template(template, pid, false, actions);
         }
@@ -162,15 +188,18 @@ impl Machine {
         let Some(index) = self.index_of(template) else { return };
         actions
             .push(Action::Log(Level::Error, format!("the template process could not be started: {reason}")));
+        if self.groups[index].is_tried(template) {
+            return self.give_up_reload(index, now, actions);
+        }
         let wait = self.count_failure(now, actions);
         self.groups[index].template = Template::None { not_before: Some(now + wait) };
     }
 
     fn template_ready(&mut self, template: TemplateId) {
-        if let Some(group) = self.group_of(template)
-            && let Template::Booting(id, pid) = group.template
+        if let Some(place) = self.template(template)
+            && let Template::Booting(id, pid) = *place
         {
-            group.template = Template::Ready(id, pid);
+            *place = Template::Ready(id, pid);
         }
     }
 
@@ -185,8 +214,12 @@ impl Machine {
         if found.state == WorkerState::Asked {
             found.state = WorkerState::Booting;
         }
+        let leaves = found.leaving.is_some();
         if let Some(ending) = &self.ending {
             ending.dismiss_worker(worker, pid, false, now, actions);
+        } else if leaves {
+            // Its load was given up in between; it serves nobody yet.
+            actions.push(Action::Terminate(pid));
         }
     }
 
@@ -199,6 +232,7 @@ impl Machine {
     ) {
         let Some((index, place)) = self.place_of(|found| found.id == worker) else { return };
         actions.push(Action::Log(Level::Error, format!("a worker could not be started: {reason}")));
+        let tried = self.groups[index].is_tried_with(worker);
         // Short of processes or memory: no reason to end what serves already.
         let serving =
             self.groups.iter_mut().flat_map(Group::workers_mut).any(|w| w.state == WorkerState::Ready);
@@ -206,14 +240,20 @@ impl Machine {
         let group = &mut self.groups[index];
         group.slots[place].empty(now + wait);
         actions.push(Action::Forget { worker, slot: group.first_slot + place });
+        if tried {
+            self.give_up_reload(index, now, actions);
+        }
     }
 
-    fn worker_ready(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
+    fn worker_ready(&mut self, worker: WorkerId, now: Instant, actions: &mut Vec<Action>) {
         let Some((index, place)) = self.place_of(|found| found.id == worker) else { return };
         let group = &mut self.groups[index];
         group.had_ready = true;
         if let Some(worker) = &mut group.slots[place].worker {
             worker.state = WorkerState::Ready;
+        }
+        if self.groups[index].is_tried_with(worker) {
+            self.take_next(index, now, actions);
         }
         if !self.was_ready && self.is_ready() {
             self.was_ready = true;
@@ -232,6 +272,13 @@ impl Machine {
         };
         let Some(index) = index else { return };
         actions.push(Action::Log(Level::Error, why));
+        let group = &self.groups[index];
+        if match who {
+            Loader::Template(template) => group.is_tried(template),
+            Loader::Worker(worker) => group.is_tried_with(worker),
+        } {
+            return self.give_up_reload(index, now, actions);
+        }
         if !self.groups[index].had_ready {
             self.end(exit_code::APPLICATION, StopHow::Now, now, actions);
         }
@@ -242,6 +289,8 @@ impl Machine {
             self.worker_ended(index, place, exit, now, actions);
         } else if let Some(index) = self.groups.iter().position(|group| group.template.pid() == Some(pid)) {
             self.template_ended(index, exit, now, actions);
+        } else {
+            self.other_template_ended(pid, exit, now, actions);
         }
         // Anything else is an orphan that came to us as its subreaper.
     }
@@ -256,11 +305,16 @@ impl Machine {
     ) {
         let group = &mut self.groups[index];
         let slot = group.first_slot + place;
+        let tried = group.slots[place].worker.as_ref().is_some_and(|worker| group.is_tried_with(worker.id));
         let Some(worker) = group.slots[place].worker.take() else { return };
         let had_ready = group.had_ready;
         actions.push(Action::Forget { worker: worker.id, slot });
         let mut wait = Duration::ZERO;
-        if self.ending.is_none() {
+        if self.ending.is_none() && tried {
+            let text = format!("the worker of the new load {exit} before it was ready");
+            actions.push(Action::Log(Level::Error, text));
+            self.give_up_reload(index, now, actions);
+        } else if self.ending.is_none() && worker.leaving.is_none() {
             let ready = worker.state == WorkerState::Ready;
             if exit == Exit::Code(exit_code::APPLICATION) && !ready && !had_ready {
                 self.end(exit_code::APPLICATION, StopHow::Now, now, actions);
@@ -284,8 +338,10 @@ impl Machine {
         let group = &mut self.groups[index];
         let (name, had_ready) = (group.name.clone(), group.had_ready);
         // What it was asked for and had not forked yet has gone with it.
-        for (slot, worker) in group.drop_asked(now) {
-            actions.push(Action::Forget { worker, slot });
+        if let Some(template) = group.template.id() {
+            for (slot, worker) in group.drop_asked(template, now) {
+                actions.push(Action::Forget { worker, slot });
+            }
         }
         group.template = Template::None { not_before: None };
         if self.ending.is_some() {
@@ -315,11 +371,18 @@ impl Machine {
     }
 
     fn index_of(&self, template: TemplateId) -> Option<usize> {
-        self.groups.iter().position(|group| group.template.id() == Some(template))
+        let of = |group: &Group| group.template.id() == Some(template) || group.is_tried(template);
+        self.groups.iter().position(of)
     }
 
-    fn group_of(&mut self, template: TemplateId) -> Option<&mut Group> {
-        self.groups.iter_mut().find(|group| group.template.id() == Some(template))
+    /// Where a template that has not been given up stands.
+    fn template(&mut self, id: TemplateId) -> Option<&mut Template> {
+        let index = self.index_of(id)?;
+        let group = &mut self.groups[index];
+        if group.template.id() == Some(id) {
+            return Some(&mut group.template);
+        }
+        group.next.as_mut().map(|next| &mut next.template)
     }
 
     fn worker(&mut self, id: WorkerId) -> Option<&mut Worker> {

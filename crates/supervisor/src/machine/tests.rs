@@ -25,6 +25,8 @@ struct World {
     next_pid: u32,
     exited: Option<i32>,
     killed: Vec<Pid>,
+    /// Who was told to leave, politely.
+    told: Vec<Pid>,
     ready_said: usize,
     closed: bool,
     /// Whether templates are forked at once when asked for.
@@ -49,6 +51,7 @@ impl World {
             next_pid: 100,
             exited: None,
             killed: Vec::new(),
+            told: Vec::new(),
             ready_said: 0,
             closed: false,
             fork_fails: false,
@@ -66,8 +69,8 @@ impl World {
             assert!(self.exited.is_none(), "nothing follows Exit");
             self.carry_out(action);
         }
-        let total: usize = self.plan.iter().map(|group| group.workers).sum();
-        assert!(self.slots.len() <= total, "never more workers than wanted");
+        let total: usize = self.plan.iter().map(GroupPlan::rows).sum();
+        assert!(self.slots.len() <= total, "never more workers than there is room for");
     }
 
     fn pid(&mut self, process: Process) -> Pid {
@@ -91,7 +94,8 @@ impl World {
                 self.closed = true;
             }
             Action::CloseTemplate(template) => {
-                assert!(self.find(Process::Template(template)).is_some(), "a template that is there");
+                let pid = self.find(Process::Template(template)).expect("a template that is there");
+                self.told.push(pid);
             }
             Action::Spawn { template, worker, slot, .. } => {
                 assert!(self.find(Process::Template(template)).is_some(), "a template that is there");
@@ -101,8 +105,12 @@ impl World {
             }
             Action::Stop { worker, pid, .. } => {
                 assert_eq!(self.processes.get(&pid), Some(&Process::Worker(worker)), "no dead pid");
+                self.told.push(pid);
             }
-            Action::Terminate(pid) => assert!(self.processes.contains_key(&pid), "no dead pid"),
+            Action::Terminate(pid) => {
+                assert!(self.processes.contains_key(&pid), "no dead pid");
+                self.told.push(pid);
+            }
             Action::Kill(pid) => {
                 assert!(self.processes.contains_key(&pid), "no dead pid");
                 self.killed.push(pid);
@@ -153,6 +161,29 @@ impl World {
             }
             self.fork_asked();
         }
+    }
+
+    /// Whoever was told to leave does so.
+    fn leave(&mut self) {
+        for pid in std::mem::take(&mut self.told) {
+            if self.processes.contains_key(&pid) {
+                self.die(pid, Exit::Code(0));
+            }
+        }
+    }
+
+    /// Time passes, and everybody does what is asked.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            self.pass(Duration::from_secs(6));
+            self.boot();
+            self.leave();
+        }
+    }
+
+    /// The load that each worker of a group serves.
+    fn generations(&self, group: usize) -> Vec<u64> {
+        self.machine.groups[group].workers().map(|worker| worker.generation).collect()
     }
 
     fn fork_asked(&mut self) {
@@ -416,6 +447,115 @@ fn a_supervisor_that_cannot_fork_gives_up() {
     assert!(world.log.iter().any(|line| line.contains("no memory")));
 }
 
+#[test]
+fn a_reload_has_a_new_worker_ready_before_an_old_one_leaves() {
+    let mut world = World::new(&[2]);
+    world.boot();
+    world.tell(Event::Reload(0));
+    assert_eq!(world.machine.serving(), 2);
+    for _ in 0..2 {
+        world.boot();
+        assert_eq!(world.told.iter().filter(|pid| world.workers().contains(pid)).count(), 1, "one at a time");
+        assert_eq!(world.machine.serving(), 2);
+        world.leave();
+    }
+    world.settle();
+    assert_eq!((world.generations(0), world.machine.serving()), (vec![2, 2], 2));
+    assert_eq!(world.processes.len(), 3, "no template is left over");
+    assert!(world.killed.is_empty() && world.machine.early == 0);
+}
+
+#[test]
+fn a_reload_concerns_its_group_alone() {
+    let mut world = World::new(&[1, 1]);
+    world.boot();
+    let before = world.workers();
+    world.tell(Event::Reload(1));
+    world.settle();
+    assert_eq!((world.generations(0), world.generations(1)), (vec![1], vec![2]));
+    assert!(world.workers().contains(&before[0]) || world.workers().contains(&before[1]));
+    // One that is not there.
+    world.tell(Event::Reload(2));
+    world.settle();
+    assert_eq!((world.generations(0), world.generations(1)), (vec![1], vec![2]));
+}
+
+#[test]
+fn a_load_that_fails_leaves_the_old_one_serving() {
+    for in_template in [true, false] {
+        let mut world = World::new(&[2]);
+        world.boot();
+        for _ in 0..10 {
+            let before = world.workers();
+            world.tell(Event::Reload(0));
+            let (pid, who) = if in_template {
+                let pid = *world.processes.keys().max().expect("a template");
+                let Process::Template(id) = world.processes[&pid] else { unreachable!() };
+                (pid, Loader::Template(id))
+            } else {
+                let pid = *world.processes.keys().max().expect("a template");
+                let Process::Template(id) = world.processes[&pid] else { unreachable!() };
+                world.tell(Event::TemplateReady(id));
+                world.fork_asked();
+                let pid = *world.processes.keys().max().expect("a worker");
+                let Process::Worker(id) = world.processes[&pid] else { unreachable!() };
+                (pid, Loader::Worker(id))
+            };
+            world.tell(Event::LoadFailed { who, why: "Traceback".into() });
+            world.die(pid, Exit::Code(4));
+            world.settle();
+            assert_eq!(world.workers(), before);
+            assert_eq!((world.machine.serving(), world.processes.len()), (2, 3));
+        }
+        assert!(world.machine.ending.is_none());
+        assert_eq!(world.log.iter().filter(|line| line.contains("serves on")).count(), 10);
+    }
+}
+
+#[test]
+fn a_new_load_that_crashes_leaves_the_old_one_serving() {
+    let mut world = World::new(&[1]);
+    world.boot();
+    let before = world.workers();
+    world.tell(Event::Reload(0));
+    let pid = *world.processes.keys().max().expect("a template");
+    world.die(pid, Exit::Signal(11));
+    world.settle();
+    assert_eq!(world.workers(), before);
+    assert_eq!(world.generations(0), [1]);
+}
+
+#[test]
+fn a_second_reload_takes_the_place_of_one_that_hangs() {
+    let mut world = World::new(&[1]);
+    world.boot();
+    world.tell(Event::Reload(0));
+    // The new template imports for ever.
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.generations(0), [1]);
+    world.tell(Event::Reload(0));
+    world.leave();
+    world.settle();
+    assert_eq!((world.generations(0), world.processes.len()), (vec![3], 2));
+}
+
+#[test]
+fn an_old_worker_that_does_not_leave_is_killed() {
+    let mut world = World::new(&[1]);
+    world.boot();
+    let before = world.workers();
+    world.tell(Event::Reload(0));
+    world.boot();
+    assert_eq!(world.generations(0), [1, 2]);
+    let due = world.machine.deadline().expect("a time for it to leave");
+    let time = due.saturating_duration_since(world.now);
+    assert!(time >= Policy::default().graceful_timeout);
+    world.pass(time);
+    assert_eq!(world.killed, before);
+    world.die(before[0], Exit::Signal(9));
+    assert_eq!((world.generations(0), world.machine.early), (vec![2], 0));
+}
+
 /// One step of the world; numbers choose among what is possible.
 #[derive(Debug, Clone)]
 enum Step {
@@ -504,10 +644,7 @@ proptest! {
         if world.machine.ending.is_none() {
             // Left in peace it fills every slot.
             world.fork_fails = false;
-            for _ in 0..4 {
-                world.pass(Duration::from_secs(6));
-                world.boot();
-            }
+            world.settle();
             prop_assert_eq!(world.machine.serving(), total);
             prop_assert!(world.machine.is_ready());
             world.tell(Event::Signal(Signal::Terminate));
@@ -533,7 +670,7 @@ proptest! {
             play(&mut world, &step);
         }
         world.tell(Event::Signal(Signal::Terminate));
-        for _ in 0..3 {
+        for _ in 0..4 {
             world.end_all(Exit::Code(0));
         }
         prop_assert!(world.exited.is_some());

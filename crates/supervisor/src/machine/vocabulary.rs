@@ -21,6 +21,13 @@ pub struct GroupPlan {
     pub workers: usize,
 }
 
+impl GroupPlan {
+    /// How many workers there can be at once, and so rows of the scoreboard: one more, which takes another's place.
+    pub fn rows(&self) -> usize {
+        self.workers + 1
+    }
+}
+
 /// Times and counts of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -88,6 +95,8 @@ pub enum Event {
     Start,
     /// A signal came.
     Signal(Signal),
+    /// The application of a group, by its place in the plan, is to be loaded anew.
+    Reload(usize),
     /// [`Action::ForkTemplate`] was carried out.
     TemplateForked {
         /// Which.
