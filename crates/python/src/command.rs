@@ -11,10 +11,12 @@ use stdserve_sys::{process, signals};
 use crate::embedded;
 use crate::interpreter::CPython;
 
-/// Runs the command with these arguments and returns its exit code.
+/// Runs the command with these arguments and returns its exit code. What a program under `stdserve run` raises passes.
 #[pyfunction]
-pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
-    stdserve_program::main(&mut CPython::new(py, None), argv)
+pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
+    let mut python = CPython::new(py, None);
+    let code = stdserve_program::main(&mut python, argv);
+    python.raised().map_or(Ok(code), Err)
 }
 
 /// Runs the command for an application, with options as keywords.

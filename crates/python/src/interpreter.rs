@@ -9,10 +9,9 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stdserve_config::{AppSpec, RunScript, ServiceKind, ServiceSpec, Settings};
+use stdserve_config::{AppSpec, Program, RunScript, ServiceKind, ServiceSpec, Settings};
 use stdserve_program::{Interpreter, Place, Woken};
 use stdserve_server::{Service, ThreadSource};
-use stdserve_supervisor::exit_code;
 use stdserve_sys::process::{self, ForkHooks};
 use stdserve_sys::signals::{SIGINT, SIGQUIT, SIGTERM, WakePipe};
 
@@ -27,12 +26,19 @@ pub(crate) struct CPython<'py> {
     object: Option<Py<PyAny>>,
     /// What was loaded, by the name of its service.
     loaded: HashMap<String, Py<PyAny>>,
+    /// What the program that was run has raised.
+    raised: Option<PyErr>,
 }
 
 impl<'py> CPython<'py> {
     /// `object`: the application, where the program has made one already.
     pub(crate) fn new(py: Python<'py>, object: Option<Py<PyAny>>) -> Self {
-        Self { py, object, loaded: HashMap::new() }
+        Self { py, object, loaded: HashMap::new(), raised: None }
+    }
+
+    /// What ended the program that was run, if it was an exception.
+    pub(crate) fn raised(self) -> Option<PyErr> {
+        self.raised
     }
 
     /// What a service runs.
@@ -65,8 +71,20 @@ impl Interpreter for CPython<'_> {
         vec![("Python", format!("{}.{}.{}", version.major, version.minor, version.patch))]
     }
 
-    fn run_script(&mut self, _: RunScript) -> i32 {
-        stdserve_program::complain(&"`run` is not in this version", exit_code::USAGE)
+    /// What the program raises (`SystemExit` above all) is kept for the caller, to be raised there.
+    fn run_script(&mut self, script: RunScript) -> i32 {
+        let (kind, program) = match script.program {
+            Program::Script(path) => ("script", path.into_os_string()),
+            Program::Module(name) => ("module", name.into()),
+            Program::Code(text) => ("code", text.into()),
+        };
+        let run = self.py.import("stdserve._run").and_then(|module| {
+            module.call_method1("run", (kind, program, script.arguments))?.extract::<i32>()
+        });
+        run.unwrap_or_else(|error| {
+            self.raised = Some(error);
+            1
+        })
     }
 
     fn name_of(&self, _: &ServiceSpec) -> Option<String> {
