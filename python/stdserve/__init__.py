@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from stdserve._options import RunOptions
+    from stdserve.socketserver import BaseServer
 
-__all__ = ["Server", "__version__", "run"]
+__all__ = ["Server", "__version__", "explain", "run"]
 
 
 def run(app: WSGIApplication | str, /, **options: Unpack[RunOptions]) -> int:
@@ -45,3 +46,10 @@ def run(app: WSGIApplication | str, /, **options: Unpack[RunOptions]) -> int:
             f"there are: {', '.join(others)}"
         )
     return _stdserve.run(app, dict(options))
+
+
+def explain(server: BaseServer, /) -> str:
+    """Says which path the requests of a server of the drop-in modules take, and why: docs/drop-in.md."""
+    from stdserve import _paths
+
+    return _paths.explain(server)

@@ -1,0 +1,317 @@
+"""Which way a server's requests go: through the engine, or step by step as in the standard library.
+
+The standard library documents steps that a subclass may override. The engine takes a server over only where
+nobody can see it: an override of a step that the engine calls is called; an override of a step that the
+engine does in its own way means that the plain path is taken, on which every step is the one that CPython
+has. `STEPS` is the list of both, and all that is decided here.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import socket
+import sys
+import types
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Family = Literal["http", "files", "wsgi", "xmlrpc"]
+
+#: What the native half serves, of what could go through it.
+ENGINE_SERVES: set[Family] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that a subclass may override, or a value that it may set.
+
+    `engine` says what becomes of it: "calls" (and an override changes nothing about the path) or
+    "replaces", with what the engine `does` in its place. `families`: for which handlers; None for all.
+    """
+
+    of: Literal["server", "handler"]
+    name: str
+    engine: Literal["calls", "replaces"]
+    does: str = ""
+    families: frozenset[Family] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value of the handler class that the engine relies on: one of `values`, else the plain path is
+    taken.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    does: str
+
+
+def _server(engine: Literal["calls", "replaces"], does: str, *names: str) -> list[Step]:
+    return [Step("server", name, engine, does) for name in names]
+
+
+def _handler(
+    engine: Literal["calls", "replaces"], does: str, *names: str, families: tuple[Family, ...] | None = None
+) -> list[Step]:
+    allowed = None if families is None else frozenset(families)
+    return [Step("handler", name, engine, does, allowed) for name in names]
+
+
+#: Every step, in the order in which a connection meets them.
+STEPS: list[Step] = [
+    *_server("calls", "", "server_bind", "server_activate", "server_close", "shutdown"),
+    *_server("replaces", "waits for connections in its own loop", "serve_forever", "_handle_request_noblock"),
+    *_server("replaces", "listens on the server's socket", "fileno"),
+    *_server("calls", "", "service_actions", "handle_timeout"),
+    *_server("calls", "", "get_request", "verify_request", "process_request", "process_request_thread"),
+    *_server("calls", "", "finish_request", "shutdown_request", "close_request", "handle_error"),
+    *_handler("replaces", "makes one handler object a connection", "__new__", "__init__"),
+    *_handler("replaces", "looks names up as Python does", "__getattribute__"),
+    *_handler("replaces", "makes rfile and wfile", "setup"),
+    *_handler("replaces", "knows when the connection has its next request", "handle", "handle_one_request"),
+    *_handler("replaces", "reads the request's head", "parse_request"),
+    *_handler("replaces", "answers Expect: 100-continue when the body is read", "handle_expect_100"),
+    *_handler("replaces", "sends what is left and closes", "finish"),
+    *_handler(
+        "calls",
+        "",
+        *("send_error", "send_response", "send_response_only", "send_header", "end_headers", "flush_headers"),
+        *("log_request", "log_error", "log_message", "log_date_time_string"),
+        *("version_string", "date_time_string", "address_string"),
+    ),
+    # Files: past these steps the engine sends the file itself.
+    *_handler(
+        "replaces",
+        "sends the file itself",
+        *("do_GET", "do_HEAD", "send_head", "translate_path", "list_directory", "copyfile", "guess_type"),
+        *("send_error", "send_response", "send_response_only", "send_header", "end_headers", "flush_headers"),
+        *("version_string", "date_time_string"),
+        families=("files",),
+    ),
+    # WSGI: the engine's own gateway.
+    *_handler("replaces", "makes the environ", "get_environ", families=("wsgi",)),
+    *_handler("replaces", "writes errors to sys.stderr", "get_stderr", families=("wsgi",)),
+    *[
+        Step("server", name, "calls", "", frozenset(("wsgi",)))
+        for name in ("get_app", "set_app", "setup_environ")
+    ],
+    # XML-RPC: the engine's own codec.
+    *_handler("calls", "", "report_404", "is_rpc_path_valid", families=("xmlrpc",)),
+    *_handler(
+        "replaces",
+        "reads and writes XML-RPC itself",
+        *("do_POST", "decode_request_content", "accept_encodings"),
+        families=("xmlrpc",),
+    ),
+    *[
+        Step(
+            "server",
+            "_marshaled_dispatch",
+            "replaces",
+            "reads and writes XML-RPC itself",
+            frozenset(("xmlrpc",)),
+        ),
+        Step("server", "_dispatch", "calls", "", frozenset(("xmlrpc",))),
+    ],
+]
+
+SETTINGS: list[Setting] = [
+    # 0 is CGIHTTPRequestHandler's own.
+    Setting("rbufsize", (-1, 0), "has buffers of its own for what it reads"),
+    Setting("wbufsize", (0,), "has buffers of its own for what it writes"),
+    Setting("timeout", (None,), "has time-outs of its own"),
+    Setting("disable_nagle_algorithm", (False, True), "sends each response at once"),
+    Setting("MessageClass", (http.client.HTTPMessage,), "makes the message of the header fields"),
+    Setting("default_request_version", ("HTTP/0.9",), "answers requests without a version itself"),
+    Setting("strict_framing", (True,), "refuses what is ambiguous (RFC 9112)"),
+]
+
+#: Our modules: what stands in them is a step's own function, and no override.
+_OWN_MODULES = (
+    "stdserve.socketserver",
+    "stdserve.http.server",
+    "stdserve.wsgiref.simple_server",
+    "stdserve.xmlrpc.server",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The path of a server, and why.
+
+    `reasons`: what stands against the engine, empty where it is taken. `called`: overrides that both paths
+    call. `family`: what the handler is, None where the engine has nothing for it. `concurrency`: requests
+    at once.
+    """
+
+    path: Literal["engine", "plain"]
+    family: Family | None
+    concurrency: Literal["one", "threads", "processes"]
+    reasons: list[str] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
+
+
+def choose(server: Any) -> Choice:
+    """Decides which path this server's requests take, as it stands now."""
+    reasons: list[str] = []
+    called: list[str] = []
+    handler = _handler_class(server, reasons)
+    family = _family(handler) if handler is not None else None
+    if family == "files" and _overridden_steps(server, handler, family, only="files"):
+        # Something of how files are served is the program's own: the engine reads requests, the handler
+        # serves.
+        family = "http"
+    concurrency = _concurrency(server, reasons)
+    _check_server(server, reasons)
+    if handler is not None and family is None:
+        reasons.append(f"{_name(handler)} is no request handler of stdserve.http.server")
+    if handler is not None and family is not None:
+        for step, where in _overridden_steps(server, handler, family):
+            if step.engine == "replaces":
+                reasons.append(f"{where}.{step.name} is overridden: the engine {step.does}")
+            else:
+                called.append(f"{where}.{step.name}")
+        called.extend(f"{_name(handler)}.{name}" for name in _methods(handler))
+        for setting in SETTINGS:
+            value = getattr(handler, setting.name, None)
+            if value not in setting.values:
+                reasons.append(f"{_name(handler)}.{setting.name} is {value!r}: the engine {setting.does}")
+        if family not in ENGINE_SERVES:
+            reasons.append(f"the engine of this version does not serve handlers of the kind {family!r}")
+    return Choice("plain" if reasons else "engine", family, concurrency, reasons, called)
+
+
+def explain(server: Any) -> str:
+    """Says which path this server's requests take, and why: one line for each reason."""
+    choice = choose(server)
+    handler = getattr(server, "RequestHandlerClass", None)
+    lines = [f"{_name(type(server))} with {_name(handler)}"]
+    if choice.path == "engine":
+        lines.append("path: engine (accepting, waiting, reading requests and keeping connections are native)")
+    else:
+        lines.append("path: plain (every step in Python, as in the standard library)")
+        lines.extend(f"  because {reason}" for reason in choice.reasons)
+    at_once = {"one": "one at a time", "threads": "in threads", "processes": "in processes"}
+    lines.append(f"requests: {at_once[choice.concurrency]}")
+    if choice.called:
+        lines.append("overrides that are called on either path: " + ", ".join(choice.called))
+    return "\n".join(lines)
+
+
+def _handler_class(server: Any, reasons: list[str]) -> type | None:
+    """The handler class, out of a functools.partial with keywords too; None where there is no class to look
+    at.
+    """
+    factory = getattr(server, "RequestHandlerClass", None)
+    while isinstance(factory, functools.partial):
+        if factory.args:
+            reasons.append("RequestHandlerClass is a partial with positional arguments")
+        factory = factory.func
+    if isinstance(factory, type):
+        return factory
+    reasons.append(f"RequestHandlerClass is no class but {factory!r}")
+    return None
+
+
+def _own(module: str, name: str) -> Any:
+    """Something of a module of ours; None where that is not imported, and so cannot be in use."""
+    return getattr(sys.modules.get(module), name, None)
+
+
+def _family(handler: type) -> Family | None:
+    """What kind of handler the class is: the most special one."""
+    known: tuple[tuple[Family, str, str], ...] = (
+        ("wsgi", "stdserve.wsgiref.simple_server", "WSGIRequestHandler"),
+        ("xmlrpc", "stdserve.xmlrpc.server", "SimpleXMLRPCRequestHandler"),
+        ("http", "stdserve.http.server", "CGIHTTPRequestHandler"),
+        ("files", "stdserve.http.server", "SimpleHTTPRequestHandler"),
+        ("http", "stdserve.http.server", "BaseHTTPRequestHandler"),
+    )
+    for family, module, name in known:
+        base = _own(module, name)
+        if base is not None and issubclass(handler, base):
+            return family
+    return None
+
+
+def _concurrency(server: Any, reasons: list[str]) -> Literal["one", "threads", "processes"]:
+    """How many connections are handled at once, by the mix-ins of the server."""
+    bases = {(base.__module__, base.__name__) for base in type(server).__mro__}
+    if ("socketserver", "ForkingMixIn") in bases:
+        reasons.append("ForkingMixIn: each connection has a process of its own")
+        return "processes"
+    return "threads" if ("socketserver", "ThreadingMixIn") in bases else "one"
+
+
+def _check_server(server: Any, reasons: list[str]) -> None:
+    """What speaks against the engine in the server object itself."""
+    base = _own("stdserve.socketserver", "TCPServer")
+    if base is None or not isinstance(server, base):
+        reasons.append(f"{_name(type(server))} is no TCPServer of stdserve.socketserver")
+    listener = getattr(server, "socket", None)
+    if type(listener) is not socket.socket or type(listener).__module__ != "socket":
+        reasons.append(f"the server's socket is {_name(type(listener))}, not a plain one")
+    elif listener.type != socket.SOCK_STREAM:
+        reasons.append("the server's socket is not one of a stream")
+
+
+def _overridden_steps(
+    server: Any, handler: type | None, family: Family, only: Family | None = None
+) -> list[tuple[Step, str]]:
+    """The steps that are not the module's own, with the name of the class (or object) that has them."""
+    found = []
+    for step in STEPS:
+        if step.families is not None and family not in step.families:
+            continue
+        if only is not None and (step.families is None or only not in step.families):
+            continue
+        if family == "files" and step.families is None and _has_files_step(step.name):
+            continue
+        owner = type(server) if step.of == "server" else handler
+        if step.of == "server" and step.name in vars(server):
+            found.append((step, "server"))
+        elif owner is not None and (where := _override(owner, step.name)) is not None:
+            found.append((step, where))
+    return found
+
+
+def _has_files_step(name: str) -> bool:
+    """Whether the stricter rule for files is the one that counts for this handler step."""
+    return any(step.name == name and step.families == frozenset(("files",)) for step in STEPS)
+
+
+def _override(cls: type, name: str) -> str | None:
+    """The name of the class that overrides a step; None where it is the module's own, or is not there."""
+    for base in cls.__mro__:
+        if name not in vars(base):
+            continue
+        value = vars(base)[name]
+        if base is object:
+            return None
+        function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+        if isinstance(value, property) and value.fget is not None:
+            function = value.fget
+        if isinstance(function, types.FunctionType) and _is_ours(function.__globals__.get("__name__", "")):
+            return None
+        return _name(base)
+    return None
+
+
+def _is_ours(module: str) -> bool:
+    """Whether functions of this module are the modules' own."""
+    return module in _OWN_MODULES or module.startswith("stdserve.http.")
+
+
+def _methods(handler: type) -> list[str]:
+    """The `do_` methods that the program has."""
+    names = {name for base in handler.__mro__ for name in vars(base) if name.startswith("do_")}
+    return sorted(name for name in names if _override(handler, name) is not None)
+
+
+def _name(thing: Any) -> str:
+    """How to speak of a class."""
+    if isinstance(thing, functools.partial):
+        return _name(thing.func)
+    return getattr(thing, "__qualname__", None) or repr(thing)
