@@ -44,6 +44,11 @@ pub fn account(user: &str) -> io::Result<Account> {
     Ok(Account { user: user_number, group, groups })
 }
 
+/// The number of the user that this process acts as (geteuid(2)).
+pub fn own() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// The number of the group of that name or number.
 pub fn group(group: &str) -> io::Result<u32> {
     let name = c_string(group)?;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod scripts;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -391,12 +391,30 @@ impl Child {
     /// Whether it has ended. It stays a zombie, and its number its own, until [`end`](Self::end). True as well where
     /// somebody else in this process has waited for it.
     pub fn has_ended(&self) -> bool {
+        self.look().is_none_or(|info| info.0 != 0)
+    }
+
+    /// How it has ended; `None` where it has not, or somebody else has waited for it.
+    pub fn how_it_ended(&self) -> Option<Exit> {
+        let (_, code, status) = self.look()?;
+        match code {
+            libc::CLD_EXITED => Some(Exit::Code(status)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Some(Exit::Signal(status)),
+            _ => None,
+        }
+    }
+
+    /// Number, code and status of a process that has ended (waitid(2)), zeros where it has not.
+    fn look(&self) -> Option<(i32, i32, i32)> {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: the record lives through the call, and zero is a valid value for it.
         unsafe {
             let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            libc::waitid(libc::P_PID, self.pid.0, info.as_mut_ptr(), flags) < 0
-                || info.assume_init().si_pid() != 0
+            if libc::waitid(libc::P_PID, self.pid.0, info.as_mut_ptr(), flags) < 0 {
+                return None;
+            }
+            let info = info.assume_init();
+            Some((info.si_pid(), info.si_code, info.si_status()))
         }
     }
 
