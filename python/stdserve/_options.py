@@ -9,21 +9,33 @@ docs/options.md says more of each option.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict
 
 Path: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = int | str
 Time: TypeAlias = float | str
+Pairs: TypeAlias = str | Sequence[str] | Mapping[str, str]
 
-__all__ = ["Path", "RunOptions", "ServerOptions", "Size", "Time"]
+__all__ = ["Pairs", "Path", "RunOptions", "ServerOptions", "Size", "Time"]
 
 
 class ServerOptions(TypedDict, total=False):
     """Keywords of `stdserve.Server`; `stdserve.run` takes them too."""
 
-    #: Where large bodies are kept. Default: $TMPDIR, else /tmp
-    temp_dir: Path
+    #: Path that the application lies under (SCRIPT_NAME). Default: none
+    root_path: str
+    #: Cache-Control by file; the first that fits.
+    cache_control: Pairs
+    #: Whose pages may read the files; * for all.
+    cors: str | Sequence[str]
+    #: Where such a file stands beside the one that is asked for, it is sent to clients that take
+    #: it. Default: true
+    precompressed: bool
+    #: Where no compressed file stands beside it. Default: false
+    compress: bool
+    #: Media type by extension; repeatable. Default: a built-in table
+    mime_type: Pairs
     #: HOST:PORT, unix:PATH or fd://N; repeatable. Default: 127.0.0.1:8000
     bind: str | Sequence[str]
     #: Host, in place of --bind. Default: 127.0.0.1
@@ -80,8 +92,6 @@ class ServerOptions(TypedDict, total=False):
     drain_idle_timeout: Time
     #: Whose forwarded headers count: addresses, networks, unix, *. Default: 127.0.0.1,::1,unix
     forwarded_allow_ips: str | Sequence[str]
-    #: Path that the application lies under (SCRIPT_NAME). Default: none
-    root_path: str
     #: Many simple clients close their sending half after the request and read on: they are served.
     #: `--no-half-close` treats them as gone. Default: true
     half_close: bool
@@ -96,6 +106,8 @@ class ServerOptions(TypedDict, total=False):
     error_logfile: Path
     #: debug, info, warning, error or critical. Default: info
     log_level: Literal["debug", "info", "warning", "error", "critical"]
+    #: Where large bodies are kept. Default: $TMPDIR, else /tmp
+    temp_dir: Path
 
 
 class RunOptions(ServerOptions, total=False):
@@ -105,10 +117,12 @@ class RunOptions(ServerOptions, total=False):
     config: Path
     #: The same as `()` behind the callable's name. Default: false
     factory: bool
-    #: Change to this folder first. Default: the current folder
-    chdir: Path
-    #: Put first on Python's search path; repeatable.
-    pythonpath: Sequence[Path]
+    #: Serve a folder beneath a path; repeatable.
+    static: Pairs
+    #: Send files beneath it for X-Sendfile; repeatable.
+    sendfile_root: Sequence[Path]
+    #: The same for X-Accel-Redirect; repeatable.
+    accel_root: Pairs
     #: Worker processes. Default: the CPUs
     workers: int | Literal["auto"]
     #: Saves memory and time to start; connections that the import opens are then shared by all
@@ -116,3 +130,7 @@ class RunOptions(ServerOptions, total=False):
     preload: bool
     #: Colours: auto, always or never. Default: auto
     color: Literal["auto", "always", "never"]
+    #: Change to this folder first. Default: the current folder
+    chdir: Path
+    #: Put first on Python's search path; repeatable.
+    pythonpath: Sequence[Path]

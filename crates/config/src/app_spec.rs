@@ -96,7 +96,7 @@ fn has_py_ending(text: &str) -> bool {
 }
 
 /// Close to Python's rule for identifiers (PEP 3131): good enough to tell a typing error from a name.
-fn is_dotted_name(text: &str) -> bool {
+pub(crate) fn is_dotted_name(text: &str) -> bool {
     text.split('.').all(|part| {
         let mut chars = part.chars();
         chars.next().is_some_and(|c| c == '_' || c.is_alphabetic())

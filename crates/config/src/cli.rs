@@ -12,6 +12,7 @@ use crate::layers::{Given, Rank};
 use crate::option::Opt;
 use crate::options::{Found, all};
 use crate::suggest;
+use crate::verb::Verb;
 
 /// What the command line holds, before it is known what it means.
 pub(crate) struct CommandLine {
@@ -32,7 +33,7 @@ pub(crate) struct CommandLine {
 pub(crate) const META: &[(&str, char, &str, &str)] = &[
     ("config", 'c', "FILE", "Instead of stdserve.toml or pyproject.toml"),
     ("print-config", '\0', "", "Show each value and where it came from, and exit"),
-    ("check-config", '\0', "", "Load the application as a worker would, and exit"),
+    ("check-config", '\0', "", "Load what is served as a worker would, and exit"),
     ("help", 'h', "[=GROUP]", "Show this, or a group in full: --help=limits"),
     ("version", 'V', "", "Show the version, and exit"),
 ];
@@ -41,7 +42,7 @@ pub(crate) const META: &[(&str, char, &str, &str)] = &[
 /// so that options may stand before and after them.
 pub(crate) fn parser() -> clap::Command {
     let mut command = clap::Command::new("stdserve").disable_help_flag(true).disable_version_flag(true);
-    for opt in all().filter(|opt| !opt.is_positional()) {
+    for opt in all().filter(|opt| !opt.positional) {
         command = command.args(args(opt));
     }
     for &(name, short, metavar, help) in META {
@@ -111,6 +112,8 @@ impl AddWords for Arg {
 /// Parses the arguments after the program's name.
 pub(crate) fn parse(argv: Vec<OsString>) -> Result<CommandLine, Problem> {
     let mut text = vec![OsString::from("stdserve")];
+    // Enough of a guess for a hint: where an argument is wrong nothing is known of the others.
+    let verb = argv.iter().find_map(|arg| Verb::of(arg.to_str()?)).unwrap_or(Verb::Serve);
     for arg in argv {
         if arg.to_str().is_none() {
             let message = format!("the argument `{}` is not valid UTF-8", shown(&arg.to_string_lossy()));
@@ -118,10 +121,10 @@ pub(crate) fn parse(argv: Vec<OsString>) -> Result<CommandLine, Problem> {
         }
         text.push(arg);
     }
-    let matches = relaxed(parser()).try_get_matches_from(text).map_err(|error| problem(&error))?;
+    let matches = relaxed(parser()).try_get_matches_from(text).map_err(|error| problem(&error, verb))?;
     let last = |name: &str| matches.get_many::<String>(name).and_then(Iterator::last).cloned();
     Ok(CommandLine {
-        given: all().filter(|opt| !opt.is_positional()).filter_map(|opt| given(opt, &matches)).collect(),
+        given: all().filter(|opt| !opt.positional).filter_map(|opt| given(opt, &matches)).collect(),
         words: matches.get_many::<String>("words").into_iter().flatten().cloned().collect(),
         config: last("config"),
         help: last("help"),
@@ -144,8 +147,12 @@ fn given(opt: &'static Opt, matches: &ArgMatches) -> Option<Given> {
     let values: Vec<String> = matches.get_many(opt.name).into_iter().flatten().cloned().collect();
     let found = Found { opt, negated: false };
     if opt.field.is_list() {
-        let split = values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect();
-        return (!values.is_empty()).then(|| Given::new(found, Raw::List(split), Rank::Arguments, source));
+        let entries = if opt.field.has_commas() {
+            values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+        } else {
+            values.clone()
+        };
+        return (!values.is_empty()).then(|| Given::new(found, Raw::List(entries), Rank::Arguments, source));
     }
     let value = values.last();
     if opt.field.is_switch() {
@@ -161,7 +168,7 @@ fn given(opt: &'static Opt, matches: &ArgMatches) -> Option<Given> {
 }
 
 /// clap's error in our words.
-fn problem(error: &clap::Error) -> Problem {
+fn problem(error: &clap::Error, verb: Verb) -> Problem {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(list)) => list.first().cloned(),
@@ -173,9 +180,10 @@ fn problem(error: &clap::Error) -> Problem {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let name = flag.trim_start_matches('-');
-            let hint = suggest::hint(name, |name| format!("--{name}"));
+            let hint = suggest::hint(name, Some(verb), |name| format!("--{name}"));
+            let verb = if verb == Verb::Serve { String::new() } else { format!(" {}", verb.word()) };
             Problem::new(None, format!("there is no option {}", shown(&flag)))
-                .hint(hint.or_else(|| Some("See stdserve --help.".to_owned())))
+                .hint(hint.or_else(|| Some(format!("See stdserve{verb} --help."))))
         }
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
             Problem::new(Source::CommandLine(flag), "needs a value")

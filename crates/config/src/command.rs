@@ -4,15 +4,17 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::app_spec::AppSpec;
-use crate::bind::{Bind, Transport};
 use crate::cli::{self, CommandLine};
-use crate::error::{Problem, Source, UsageError};
+use crate::error::{Problem, Source, UsageError, shown};
 use crate::field::Raw;
 use crate::layers::{Configuration, Given, Rank, resolve};
 use crate::options::find;
-use crate::services::{GroupSpec, RunScript, ServiceKind, ServiceSpec};
+use crate::run_script::{self, Asked, RunScript};
+use crate::service;
+use crate::services::{GroupSpec, ServiceKind};
 use crate::surroundings::Surroundings;
-use crate::{completions, environment, file, help, report, suggest};
+use crate::verb::Verb;
+use crate::{completions, environment, file, help, report, suggest, up};
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,89 +30,123 @@ pub enum Command {
 /// What is to be served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Serve {
-    /// The worker groups, at least one; one with one service unless `stdserve up` says otherwise.
+    /// The verb: what was asked for.
+    pub verb: Verb,
+    /// The worker groups, at least one; one alone unless `stdserve up` says otherwise.
     pub groups: Vec<GroupSpec>,
     /// The settings of the server as a whole, and where they came from.
     pub configuration: Configuration,
-    /// `--check-config`: load the application, say whether that went well, and exit.
+    /// `--check-config`: load what is served, say whether that went well, and exit.
     pub check: bool,
 }
 
-/// The verbs of this version.
-pub(crate) const VERBS: &[(&str, &str)] = &[
-    ("serve", "Serve a WSGI application (also without this word)"),
-    ("completions", "Print a completion script for bash, zsh or fish"),
-];
-
 /// Verbs that later versions will have: taken already, so that no script comes to rely on modules of that name.
-const RESERVED: &[&str] = &[
-    "files", "cgi", "rpc", "tcp", "udp", "up", "ctl", "start", "stop", "restart", "reload", "status", "help",
-];
+const RESERVED: &[&str] = &["ctl", "start", "stop", "restart", "reload", "status", "help"];
 
 /// Parses the command line: `argv` without the program's name.
 pub fn parse(
     argv: impl IntoIterator<Item = impl Into<OsString>>,
     around: &Surroundings<'_>,
 ) -> Result<Command, UsageError> {
-    let line = cli::parse(argv.into_iter().map(Into::into).collect())?;
+    let mut argv: Vec<OsString> = argv.into_iter().map(Into::into).collect();
+    if argv.first().is_some_and(|word| word == Verb::Run.word()) {
+        argv.remove(0);
+        return match run_script::parse(argv)? {
+            Asked::Help => help::help(Verb::Run, "").map(Command::Print),
+            Asked::Run(run) => Ok(Command::Run(run)),
+        };
+    }
+    let line = cli::parse(argv)?;
+    let word = line.words.first().map_or("", String::as_str);
+    let verb = Verb::of(word);
     if let Some(group) = &line.help {
-        return Ok(Command::Print(help::help(group)?));
+        return help::help(verb.unwrap_or(Verb::Serve), group).map(Command::Print);
     }
     if line.version {
         return Ok(Command::Print(format!("stdserve {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    match line.words.first().map(String::as_str) {
-        Some("completions") => completions::print(&line.words[1..]).map(Command::Print),
-        Some(verb) if RESERVED.contains(&verb) => {
-            let message = format!("`{verb}` is a command that this version does not have");
-            let hint = format!("To serve a module of that name: stdserve serve {verb}");
+    match verb {
+        Some(Verb::Completions) => completions::print(&line.words[1..]).map(Command::Print),
+        Some(Verb::Run) => {
+            let hint = "Write stdserve run SCRIPT: all that follows is the script's own.";
+            Err(Problem::new(None, "`run` has to be the first word").hint(hint.to_owned()).into())
+        }
+        None if RESERVED.contains(&word) => {
+            let message = format!("`{word}` is a command that this version does not have");
+            let hint = format!("To serve a module of that name: stdserve serve {word}");
             Err(Problem::new(None, message).hint(hint).into())
         }
-        Some("serve") => serve(line, 1, around),
-        _ => serve(line, 0, around),
+        verb => serve(line, verb, around),
     }
 }
 
-fn serve(line: CommandLine, skip: usize, around: &Surroundings<'_>) -> Result<Command, UsageError> {
+fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Result<Command, UsageError> {
+    let mut words = line.words.into_iter().skip(usize::from(verb.is_some()));
+    let verb = verb.unwrap_or(Verb::Serve);
     let mut problems = Vec::new();
     let mut given = line.given;
-    let mut words = line.words.into_iter().skip(skip);
-    if let (Some(word), Some(found)) = (words.next(), find("app")) {
-        given.push(Given::new(found, Raw::Text(word), Rank::Arguments, Source::CommandLine("APP".into())));
+    for stray in given.iter().filter(|given| !given.opt.is_for(verb)) {
+        problems.push(stray_option(stray, verb));
+    }
+    if let Some(found) = verb.target().and_then(find) {
+        let flag = Source::CommandLine(found.opt.metavar.to_owned());
+        given.extend(words.next().map(|word| Given::new(found, Raw::Text(word), Rank::Arguments, flag)));
     }
     if let Some(extra) = words.next() {
-        let message = format!("`{}` stands after the application", crate::error::shown(&extra));
-        problems.push(Problem::new(None, message).hint("One application is served at a time.".to_owned()));
+        problems.push(extra_word(&extra, verb));
     }
-    let configuration = gather(given, line.config.as_deref().map(Path::new), around, problems)?;
+    let Gathered { given, contents, problems } =
+        gather(given, line.config.as_deref().map(Path::new), around, problems);
+    if verb == Verb::Up {
+        let up = up::services(&given, &contents, around, problems)?;
+        if line.print_config {
+            return Ok(Command::Print(up.report()));
+        }
+        let (configuration, groups) = up.groups()?;
+        return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, check: line.check_config })));
+    }
+    let configuration = resolve(given, problems)?;
     if line.print_config {
-        return Ok(Command::Print(report::report(&configuration)));
+        return Ok(Command::Print(report::report(&configuration, verb)));
     }
-    let Some(app) = configuration.settings.app.clone() else { return Err(no_application()) };
-    let serve = Serve::application(app, configuration);
-    Ok(Command::Serve(Box::new(Serve { check: line.check_config, ..serve })))
+    let group = service::group(verb, &configuration, around).map_err(|problem| {
+        // Who has services in the file most likely wants them.
+        let forgotten = problem.source.is_none() && !contents.services.is_empty();
+        if forgotten { problem.hint(up::hint(&contents)) } else { problem }
+    })?;
+    Ok(Command::Serve(Box::new(Serve { verb, groups: vec![group], configuration, check: line.check_config })))
 }
 
 impl Serve {
-    /// One application, as `stdserve.run` serves it.
-    pub fn application(app: AppSpec, configuration: Configuration) -> Self {
+    /// One application, as `stdserve.run` serves it. It fails where an address is not for connections.
+    pub fn application(app: AppSpec, configuration: Configuration) -> Result<Self, UsageError> {
         let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
-        Self { groups: vec![group(kind, &configuration)], configuration, check: false }
+        let group = service::of_kind(Verb::Serve, kind, &configuration)?;
+        Ok(Self { verb: Verb::Serve, groups: vec![group], configuration, check: false })
     }
 }
 
-/// The one group of a verb that serves one thing.
-fn group(kind: ServiceKind, configuration: &Configuration) -> GroupSpec {
-    let settings = configuration.settings.clone();
-    let transport = Some(match kind {
-        ServiceKind::Datagram { .. } => Transport::Datagram,
-        _ => Transport::Stream,
-    });
-    let binds = settings.listen.bind.iter().map(|bind| Bind { transport, ..bind.clone() }).collect();
-    let default_binds = *configuration.sources.of("bind") == Source::Default;
-    let services = vec![ServiceSpec { name: "app".to_owned(), kind, mounts: Vec::new() }];
-    let sources = configuration.sources.clone();
-    GroupSpec { name: "app".to_owned(), binds, default_binds, services, settings, sources }
+/// An option of another verb.
+fn stray_option(given: &Given, verb: Verb) -> Problem {
+    let takers: Vec<_> =
+        Verb::ALL.into_iter().filter(|verb| given.opt.is_for(*verb)).map(Verb::word).collect();
+    let hint = match verb {
+        Verb::Up => "Give it to a service in the file.".to_owned(),
+        _ => format!("It is one of stdserve {}.", takers.join(", ")),
+    };
+    Problem::new(given.source.clone(), format!("is no option of stdserve {}", verb.word())).hint(hint)
+}
+
+fn extra_word(extra: &str, verb: Verb) -> Problem {
+    let (after, hint) = match verb {
+        Verb::Serve => ("the application", "One application is served at a time."),
+        Verb::Files | Verb::Cgi => {
+            ("the folder", "One folder is served at a time; stdserve up serves several.")
+        }
+        Verb::Up => ("up", "What is served stands in the file (-c FILE); --only NAME chooses from it."),
+        _ => ("the object", "One object is served at a time; stdserve up serves several."),
+    };
+    Problem::new(None, format!("`{}` stands after {after}", shown(extra))).hint(hint.to_owned())
 }
 
 /// `stdserve.run(app, **options)`: keywords in the place of the command line, then environment and files.
@@ -128,7 +164,8 @@ pub fn parse_run(
         (_, raw) => Some((name, raw)),
     });
     let given = keyword_values(keywords, "run", |_| true, &mut problems);
-    gather(given, config.as_deref().map(Path::new), around, problems)
+    let Gathered { given, problems, .. } = gather(given, config.as_deref().map(Path::new), around, problems);
+    resolve(given, problems)
 }
 
 /// `stdserve.Server(app, **options)`: keywords and defaults only, and no options of the supervisor.
@@ -148,9 +185,14 @@ fn keyword_values(
     for (name, raw) in keywords {
         let source = Source::Keyword(name.clone());
         match find(&name) {
-            Some(found) if found.opt.is_positional() => {
+            Some(found) if found.opt.name == "app" => {
                 let message = format!("the application is stdserve.{function}'s first argument");
                 problems.push(Problem::new(source, message));
+            }
+            Some(found) if !found.opt.is_for(Verb::Serve) => {
+                let hint = format!("It is an option of stdserve {}.", found.opt.verbs[0].word());
+                let message = format!("stdserve.{function} serves an application, which has no use for it");
+                problems.push(Problem::new(source, message).hint(hint));
             }
             Some(found) if takes(found.opt) => given.push(Given::new(found, raw, Rank::Arguments, source)),
             Some(_) => {
@@ -158,12 +200,20 @@ fn keyword_values(
                 problems.push(Problem::new(source, message));
             }
             None => {
-                let hint = suggest::hint(&name, |name| format!("{}=", name.replace('-', "_")));
+                let keyword = |name: &str| format!("{}=", name.replace('-', "_"));
+                let hint = suggest::hint(&name, Some(Verb::Serve), keyword);
                 problems.push(Problem::new(source, "there is no such option").hint(hint));
             }
         }
     }
     given
+}
+
+/// All that was given, and what is wrong with it so far.
+struct Gathered {
+    given: Vec<Given>,
+    contents: file::Contents,
+    problems: Vec<Problem>,
 }
 
 /// Adds environment and files to what was given as arguments.
@@ -172,20 +222,14 @@ fn gather(
     config: Option<&Path>,
     around: &Surroundings<'_>,
     mut problems: Vec<Problem>,
-) -> Result<Configuration, UsageError> {
+) -> Gathered {
     let (values, named) = environment::read(around, &mut problems);
     given.extend(values);
     let by = match config {
         Some(_) => Source::CommandLine("--config".into()),
         None => Source::Environment(environment::CONFIG.into()),
     };
-    let (values, _) = file::read(config.or(named.as_deref()), &by, around, &mut problems);
-    given.extend(values);
-    resolve(given, problems)
-}
-
-fn no_application() -> UsageError {
-    let hint = "Name it as MODULE:CALLABLE (stdserve mysite.wsgi:application), as a file (stdserve app.py), \
-                or as `app` in stdserve.toml. More: stdserve --help";
-    Problem::new(None, "no application is named").hint(hint.to_owned()).into()
+    let mut contents = file::read(config.or(named.as_deref()), &by, around, &mut problems);
+    given.append(&mut contents.given);
+    Gathered { given, contents, problems }
 }

@@ -4,8 +4,9 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::parser;
-use crate::command::VERBS;
 use crate::error::{Problem, UsageError};
+use crate::options::find;
+use crate::verb::Verb;
 
 const SHELLS: [(&str, Shell); 3] = [("bash", Shell::Bash), ("zsh", Shell::Zsh), ("fish", Shell::Fish)];
 
@@ -28,19 +29,37 @@ pub(crate) fn print(words: &[String]) -> Result<String, UsageError> {
 
 /// The command line with its verbs as clap's subcommands, which its generators understand.
 fn whole() -> Command {
-    let app = || Arg::new("app").value_name("APP").value_hint(ValueHint::AnyPath);
-    let options: Vec<Arg> =
-        parser().get_arguments().filter(|arg| arg.get_id() != "words").cloned().map(without_equals).collect();
     let bare = |name: &'static str| Command::new(name).disable_help_flag(true).disable_version_flag(true);
-    let mut command = bare("stdserve").disable_help_subcommand(true).args(options.clone()).arg(app());
-    for &(verb, about) in VERBS {
-        let sub = bare(verb).about(about);
+    let mut command =
+        bare("stdserve").disable_help_subcommand(true).args(options(Verb::Serve)).args(target(Verb::Serve));
+    for verb in Verb::ALL {
+        let sub = bare(verb.word()).about(verb.about());
         command = command.subcommand(match verb {
-            "completions" => sub.arg(Arg::new("shell").value_parser(SHELLS.map(|(name, _)| name))),
-            _ => sub.args(options.clone()).arg(app()),
+            Verb::Completions => sub.arg(Arg::new("shell").value_parser(SHELLS.map(|(name, _)| name))),
+            Verb::Run => sub
+                .arg(Arg::new("m").short('m').value_name("MODULE").help("Run a module"))
+                .arg(Arg::new("c").short('c').value_name("CODE").help("Run the text of a program"))
+                .arg(Arg::new("script").value_name("SCRIPT").value_hint(ValueHint::FilePath)),
+            verb => sub.args(options(verb)).args(target(verb)),
         });
     }
     command
+}
+
+/// The flags of a verb.
+fn options(verb: Verb) -> Vec<Arg> {
+    let takes = |arg: &&Arg| match arg.get_id().as_str() {
+        "words" => false,
+        name => find(name).is_none_or(|found| found.opt.is_for(verb)),
+    };
+    parser().get_arguments().filter(takes).cloned().map(without_equals).collect()
+}
+
+/// What a verb's first argument names.
+fn target(verb: Verb) -> Option<Arg> {
+    let opt = find(verb.target()?)?.opt;
+    let hint = if opt.metavar == "DIR" { ValueHint::DirPath } else { ValueHint::AnyPath };
+    Some(Arg::new("target").value_name(opt.metavar).value_hint(hint))
 }
 
 /// `--preload=yes` is possible, but nothing that a shell should ask for.

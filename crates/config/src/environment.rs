@@ -49,7 +49,7 @@ pub(crate) fn read(around: &Surroundings<'_>, problems: &mut Vec<Problem>) -> (V
             given.push(Given::new(found, Raw::from(value), Rank::Environment, source));
         } else if let Some(unknown) = ours {
             let as_variable = |name: &str| format!("{PREFIX}{}", name.replace('-', "_").to_ascii_uppercase());
-            let hint = suggest::hint(unknown, as_variable);
+            let hint = suggest::hint(unknown, None, as_variable);
             problems.push(Problem::new(source, "there is no such option").hint(hint));
         }
     }

@@ -3,15 +3,19 @@
 //! Each kind holds the place of its value in the settings as a function to it, so that the type of the
 //! field and the kind of the option cannot disagree.
 
-use std::fmt::{self, Write};
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::app_spec::AppSpec;
 use crate::bind::Bind;
+use crate::error::shown;
 use crate::settings::{AccessFormat, LogTarget, Settings, TrustedPeer};
-use crate::units::{format_duration, format_size, parse_count, parse_duration, parse_size};
+use crate::units::format_duration;
+use crate::value::{count, list, log_target, mode, peer, quote, show_size, size, switch, time};
+
+/// The word for no size and no time.
+const NONE: &str = "none";
 
 /// Where the value of a kind stands in the settings.
 pub type Place<T> = fn(&mut Settings) -> &mut T;
@@ -19,8 +23,8 @@ pub type Place<T> = fn(&mut Settings) -> &mut T;
 /// The kind of an option's value, and its place.
 #[derive(Clone, Copy)]
 pub enum Field {
-    /// The application argument.
-    App(Place<Option<AppSpec>>),
+    /// A Python object in a module; with a word for it where it has to be named.
+    App(Place<Option<AppSpec>>, Option<&'static str>),
     /// Addresses to listen on.
     Binds(Place<Vec<Bind>>),
     /// Yes or no.
@@ -37,10 +41,20 @@ pub enum Field {
     Memory(Place<usize>, usize),
     /// Bytes.
     Size(Place<u64>),
+    /// Bytes, or `none`.
+    MaybeSize(Place<Option<u64>>),
     /// A time, at least so long.
     Time(Place<Duration>, Duration),
+    /// A time, at least so long, or `none`.
+    MaybeTime(Place<Option<Duration>>, Duration),
     /// A text, put through a check that may amend it.
-    Text(Place<String>, fn(&str) -> Result<String, String>),
+    Text(Place<String>, Check),
+    /// A text, put through a check that may amend it, or nothing.
+    MaybeText(Place<Option<String>>, Check),
+    /// Several texts, each put through a check.
+    Texts(Place<Vec<String>>, Check),
+    /// Several pairs of texts.
+    Pairs(Place<Vec<Pair>>, &'static PairKind),
     /// One of some words: the words, how to set and to read which it is.
     Choice(&'static [&'static str], fn(&mut Settings, usize), fn(&Settings) -> usize),
     /// A path, or nothing.
@@ -55,6 +69,22 @@ pub enum Field {
     Peers(Place<Vec<TrustedPeer>>),
 }
 
+/// A check of a text, which may amend it; its error is a sentence without its subject.
+pub type Check = fn(&str) -> Result<String, String>;
+
+/// Two texts, such as a name and a value.
+pub type Pair = (String, String);
+
+/// How a pair of texts is written, and which are valid.
+pub struct PairKind {
+    /// What stands between the two.
+    pub separator: char,
+    /// Both, as help shows them, such as `NAME=VALUE`.
+    pub form: &'static str,
+    /// Checks the two, and may amend them.
+    pub check: fn(&str, &str) -> Result<Pair, String>,
+}
+
 /// A value as it was given: text, or several texts where the source has lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Raw {
@@ -64,6 +94,8 @@ pub enum Raw {
     Integer(i64),
     /// Several.
     List(Vec<String>),
+    /// Several pairs: a table in a file, a mapping in Python.
+    Table(Vec<Pair>),
 }
 
 impl fmt::Display for Raw {
@@ -72,6 +104,10 @@ impl fmt::Display for Raw {
             Self::Text(text) => f.write_str(text),
             Self::Integer(number) => number.fmt(f),
             Self::List(list) => write!(f, "[{}]", list.join(", ")),
+            Self::Table(pairs) => {
+                let pairs: Vec<_> = pairs.iter().map(|(left, right)| format!("{left} = {right}")).collect();
+                write!(f, "{{{}}}", pairs.join(", "))
+            }
         }
     }
 }
@@ -85,7 +121,13 @@ impl From<&str> for Raw {
 impl Field {
     /// Whether the option may be given several times, which adds up.
     pub fn is_list(&self) -> bool {
-        matches!(self, Self::Binds(_) | Self::Paths(_) | Self::Peers(_))
+        matches!(self, Self::Binds(_) | Self::Paths(_) | Self::Peers(_) | Self::Texts(..) | Self::Pairs(..))
+    }
+
+    /// Whether a text holds several entries with commas between them. Where an entry may have commas of its own,
+    /// each stands on a line.
+    pub fn has_commas(&self) -> bool {
+        self.is_list() && !matches!(self, Self::Pairs(..))
     }
 
     /// Whether the option is yes or no.
@@ -100,6 +142,10 @@ impl Field {
 
     /// Puts a value in its place. The error is a sentence without its subject: what is wrong, what is accepted.
     pub fn set(&self, settings: &mut Settings, raw: &Raw) -> Result<(), String> {
+        if let Self::Pairs(place, kind) = self {
+            *place(settings) = pairs(raw, kind)?;
+            return Ok(());
+        }
         if self.is_list() {
             return self.set_list(settings, &entries(raw)?);
         }
@@ -110,13 +156,12 @@ impl Field {
             }
             Raw::Integer(number) => self.set_text(settings, &number.to_string()),
             Raw::List(_) => Err("is a list; this option takes one value".into()),
+            Raw::Table(_) => Err("is a table; this option takes one value".into()),
         }
     }
 
     fn set_list(&self, settings: &mut Settings, entries: &[&str]) -> Result<(), String> {
-        let named = |entry: &str, why: String| {
-            if entries.len() == 1 { why } else { format!("has the entry `{entry}`, which {why}") }
-        };
+        let named = |entry: &str, why: String| of_entry(entries.len(), entry, &why);
         match self {
             Self::Binds(place) => {
                 let binds = entries
@@ -140,6 +185,12 @@ impl Field {
                     .collect::<Result<_, _>>()?;
             }
             Self::Paths(place) => *place(settings) = entries.iter().map(PathBuf::from).collect(),
+            Self::Texts(place, check) => {
+                *place(settings) = entries
+                    .iter()
+                    .map(|entry| check(entry).map_err(|why| named(entry, why)))
+                    .collect::<Result<_, _>>()?;
+            }
             _ => {}
         }
         Ok(())
@@ -147,7 +198,13 @@ impl Field {
 
     fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         match *self {
-            Self::App(place) => *place(settings) = Some(AppSpec::parse(text)?),
+            Self::App(place, wanted) => {
+                let spec = AppSpec::parse(text)?;
+                if let (Some(word), None) = (wanted, &spec.callable) {
+                    return Err(format!("names no {word}; write {text}:NAME"));
+                }
+                *place(settings) = Some(spec);
+            }
             Self::Switch(place) => {
                 *place(settings) = switch(text).ok_or("is neither yes nor no (true, false)")?;
             }
@@ -162,8 +219,17 @@ impl Field {
             }
             Self::Memory(place, min) => *place(settings) = size(text, min as u64)? as usize,
             Self::Size(place) => *place(settings) = size(text, 0)?,
+            Self::MaybeSize(place) => {
+                *place(settings) = if text == NONE { None } else { Some(size(text, 0)?) };
+            }
             Self::Time(place, min) => *place(settings) = time(text, min)?,
+            Self::MaybeTime(place, min) => {
+                *place(settings) = if text == NONE { None } else { Some(time(text, min)?) };
+            }
             Self::Text(place, check) => *place(settings) = check(text)?,
+            Self::MaybeText(place, check) => {
+                *place(settings) = if text.is_empty() { None } else { Some(check(text)?) };
+            }
             Self::Choice(words, set, _) => {
                 let lower = text.to_ascii_lowercase();
                 let index = words.iter().position(|&word| word == lower);
@@ -177,7 +243,7 @@ impl Field {
                 *place(settings) =
                     if text == "json" { AccessFormat::Json } else { AccessFormat::Text(text.to_owned()) };
             }
-            Self::Binds(_) | Self::Paths(_) | Self::Peers(_) => {}
+            Self::Binds(_) | Self::Paths(_) | Self::Peers(_) | Self::Texts(..) | Self::Pairs(..) => {}
         }
         Ok(())
     }
@@ -188,17 +254,31 @@ impl Field {
         let mut copy = settings.clone();
         let settings = &mut copy;
         Some(match *self {
-            Self::App(place) => quote(&place(settings).as_ref()?.to_string()),
+            Self::App(place, _) => quote(&place(settings).as_ref()?.to_string()),
             Self::Binds(place) => list(place(settings)),
             Self::Switch(place) => place(settings).to_string(),
             Self::Count(place, ..) => place(settings).to_string(),
-            Self::MaybeCount(place, ..) => (*place(settings))?.to_string(),
+            Self::MaybeCount(place, "", ..) => (*place(settings))?.to_string(),
+            Self::MaybeCount(place, none, ..) => {
+                place(settings).map_or_else(|| quote(none), |count| count.to_string())
+            }
             Self::Number(place) => place(settings).to_string(),
             Self::Mode(place) => quote(&format!("{:04o}", place(settings))),
             Self::Memory(place, _) => show_size(*place(settings) as u64),
             Self::Size(place) => show_size(*place(settings)),
+            Self::MaybeSize(place) => place(settings).map_or_else(|| quote(NONE), show_size),
             Self::Time(place, _) => quote(&format_duration(*place(settings))),
+            Self::MaybeTime(place, _) => {
+                quote(&place(settings).map_or_else(|| NONE.to_owned(), format_duration))
+            }
             Self::Text(place, _) => quote(place(settings)),
+            Self::MaybeText(place, _) => quote(place(settings).as_ref()?),
+            Self::Texts(place, _) => list(place(settings).iter()),
+            Self::Pairs(place, kind) => {
+                let gap = if kind.separator == ':' && kind.form.contains(": ") { " " } else { "" };
+                let written = |(left, right): &Pair| format!("{left}{}{gap}{right}", kind.separator);
+                list(place(settings).iter().map(written))
+            }
             Self::Choice(words, _, get) => quote(words.get(get(settings))?),
             Self::MaybePath(place) => quote(&place(settings).as_ref()?.display().to_string()),
             Self::Paths(place) => list(place(settings).iter().map(|path| path.display())),
@@ -223,111 +303,36 @@ fn entries(raw: &Raw) -> Result<Vec<&str>, String> {
         Raw::Text(text) => Ok(text.split(',').map(str::trim).filter(filled).collect()),
         Raw::List(list) => Ok(list.iter().map(|entry| entry.trim()).filter(filled).collect()),
         Raw::Integer(_) => Err("is a number; this option takes texts".into()),
+        Raw::Table(_) => Err("is a table; this option takes texts".into()),
     }
 }
 
-/// Yes or no, in the usual words.
-pub(crate) fn switch(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Some(true),
-        "false" | "no" | "off" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-fn count(text: &str, min: usize, max: usize, none: &str) -> Result<usize, String> {
-    let value = parse_count(text).and_then(|value| usize::try_from(value).ok());
-    value.filter(|value| (min..=max).contains(value)).ok_or_else(|| {
-        let or = if none.is_empty() { String::new() } else { format!(", nor `{none}`") };
-        if max >= i32::MAX as usize {
-            format!("is not a whole number of at least {min}{or}")
-        } else {
-            format!("is not a whole number between {min} and {max}{or}")
+/// Pairs, from texts or from a table. A text holds one a line.
+fn pairs(raw: &Raw, kind: &PairKind) -> Result<Vec<Pair>, String> {
+    let texts: Vec<&str> = match raw {
+        Raw::Table(table) => {
+            let checked = |(left, right): &Pair| {
+                (kind.check)(left.trim(), right.trim()).map_err(|why| of_entry(table.len(), left, &why))
+            };
+            return table.iter().map(checked).collect();
         }
-    })
-}
-
-fn size(text: &str, min: u64) -> Result<u64, String> {
-    let bytes = parse_size(text)
-        .ok_or("is not a size: give bytes, or a number with KiB, MiB, GiB, KB, MB or GB, such as 512MiB")?;
-    if bytes < min {
-        return Err(format!("is too small: at least {}", format_size(min)));
-    }
-    Ok(bytes)
-}
-
-fn time(text: &str, min: Duration) -> Result<Duration, String> {
-    let time = parse_duration(text)
-        .ok_or("is not a time: give seconds, or a number with ms, s, m, h or d, such as 30s")?;
-    if time < min {
-        return Err(format!("is too short: at least {}", format_duration(min)));
-    }
-    Ok(time)
-}
-
-fn mode(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    u32::from_str_radix(digits, 8).ok().filter(|&mode| mode <= 0o777 && !digits.starts_with('+'))
-}
-
-fn log_target(text: &str) -> Result<LogTarget, String> {
-    match text {
-        "-" => Ok(LogTarget::Standard),
-        "none" => Ok(LogTarget::Off),
-        "" => Err("is empty: give a file, `-` or `none`".into()),
-        path => Ok(LogTarget::File(Path::new(path).to_owned())),
-    }
-}
-
-fn peer(text: &str) -> Result<TrustedPeer, String> {
-    match text {
-        "*" => return Ok(TrustedPeer::Any),
-        "unix" => return Ok(TrustedPeer::Unix),
-        _ => {}
-    }
-    let wrong = "is neither an address, a network such as 10.0.0.0/8, `unix` nor `*`";
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
+        Raw::Text(text) => text.lines().collect(),
+        Raw::List(list) => list.iter().map(String::as_str).collect(),
+        Raw::Integer(_) => return Err("is a number; this option takes texts".into()),
     };
-    let address: IpAddr = address.parse().map_err(|_| wrong)?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => most,
-        Some(bits) => parse_count(bits)
-            .filter(|&bits| bits <= u64::from(most))
-            .ok_or_else(|| format!("has the prefix `/{bits}`, which is not between /0 and /{most}"))?
-            as u8,
-    };
-    Ok(TrustedPeer::Network { address, prefix })
+    let texts: Vec<&str> = texts.into_iter().map(str::trim).filter(|text| !text.is_empty()).collect();
+    texts.iter().map(|text| pair(text, kind).map_err(|why| of_entry(texts.len(), text, &why))).collect()
 }
 
-fn show_size(bytes: u64) -> String {
-    let shown = format_size(bytes);
-    if shown.bytes().all(|b| b.is_ascii_digit()) { shown } else { quote(&shown) }
+/// One pair.
+pub(crate) fn pair(text: &str, kind: &PairKind) -> Result<Pair, String> {
+    let (left, right) = text
+        .split_once(kind.separator)
+        .ok_or_else(|| format!("has no `{}`; write {}", kind.separator, kind.form))?;
+    (kind.check)(left.trim(), right.trim())
 }
 
-fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
-    let quoted: Vec<_> = values.into_iter().map(|value| quote(&value.to_string())).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
-/// A TOML string: literal where possible (formats are full of quotes), else basic.
-fn quote(text: &str) -> String {
-    let plain = |c: char| !c.is_control();
-    if text.contains(['"', '\\']) && !text.contains('\'') && text.chars().all(plain) {
-        return format!("'{text}'");
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if plain(c) => quoted.push(c),
-            c => {
-                let _ = write!(quoted, "\\u{:04X}", c as u32);
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
+/// What is wrong with one of several entries.
+fn of_entry(entries: usize, entry: &str, why: &str) -> String {
+    if entries == 1 { why.to_owned() } else { format!("has the entry `{}`, which {why}", shown(entry)) }
 }

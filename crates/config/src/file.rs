@@ -12,28 +12,56 @@ use crate::options::find;
 use crate::suggest;
 use crate::surroundings::Surroundings;
 
+/// The key of the services' tables.
+const SERVICES: &str = "services";
+
 /// The names that are looked for, in this order; the first that has our settings is the one that counts.
 const NAMES: [&str; 2] = ["stdserve.toml", "pyproject.toml"];
 
-/// Finds the file, named or not, and reads it. Also says which file it was.
+/// What a file holds.
+#[derive(Default)]
+pub(crate) struct Contents {
+    /// The options that stand by themselves.
+    pub(crate) given: Vec<Given>,
+    /// `[services.NAME]`, in the order of the file.
+    pub(crate) services: Vec<Table>,
+    /// The file; none where there is none.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// A service's table.
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A key of a service's table and its value, or what is wrong with it.
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) source: Source,
+    pub(crate) raw: Result<Raw, String>,
+}
+
+/// Finds the file, named or not, and reads it.
 pub(crate) fn read(
     named: Option<&Path>,
     by: &Source,
     around: &Surroundings<'_>,
     problems: &mut Vec<Problem>,
-) -> (Vec<Given>, Option<PathBuf>) {
+) -> Contents {
     if let Some(path) = named {
         if path.extension().is_some_and(|ending| ending == "py") {
             let message = format!("`{}` is a Python file; this version reads TOML only", path.display());
             problems.push(Problem::new(by.clone(), message));
-            return (Vec::new(), None);
+            return Contents::default();
         }
         return match (around.read)(&around.cwd.join(path)) {
-            Ok(text) => (given(path, &text, problems).unwrap_or_default(), Some(path.to_owned())),
+            Ok(text) => contents(path, &text, problems).unwrap_or_default(),
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());
                 problems.push(Problem::new(by.clone(), message));
-                (Vec::new(), None)
+                Contents::default()
             }
         };
     }
@@ -45,19 +73,19 @@ pub(crate) fn read(
                 if name == "pyproject.toml" && !text.contains("stdserve") {
                     continue;
                 }
-                if let Some(given) = given(path, &text, problems) {
-                    return (given, Some(path.to_owned()));
+                if let Some(contents) = contents(path, &text, problems) {
+                    return contents;
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => problems.push(Problem::new(None, format!("{name} cannot be read: {error}"))),
         }
     }
-    (Vec::new(), None)
+    Contents::default()
 }
 
-/// The values in a file; none where it is a `pyproject.toml` without our table.
-fn given(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Vec<Given>> {
+/// What stands in a file; none where it is a `pyproject.toml` without our table.
+fn contents(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Contents> {
     let line = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|&&b| b == b'\n').count();
     let document = match DeTable::parse(text) {
         Ok(document) => document,
@@ -65,7 +93,7 @@ fn given(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Vec<Giv
             let line = line(error.span().map_or(0, |span| span.start));
             let message = format!("{}:{line}: {}", path.display(), error.message());
             problems.push(Problem::new(None, message).hint("The file is not valid TOML.".to_owned()));
-            return Some(Vec::new());
+            return Some(Contents { path: Some(path.to_owned()), ..Contents::default() });
         }
     };
     let table = document.get_ref();
@@ -74,27 +102,65 @@ fn given(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Vec<Giv
     } else {
         table
     };
-    let mut all = Vec::new();
+    let place =
+        |at: usize, key: &str| Source::File { path: path.to_owned(), line: line(at), key: key.to_owned() };
+    let mut contents = Contents { path: Some(path.to_owned()), ..Contents::default() };
     for (key, value) in table {
-        let source = Source::File {
-            path: path.to_owned(),
-            line: line(key.span().start),
-            key: key.get_ref().clone().into_owned(),
-        };
-        match (find(key.get_ref()), raw(value)) {
+        let name: &str = key.get_ref();
+        let source = place(key.span().start, name);
+        if name == SERVICES {
+            contents.services = services(value, &source, &place, problems);
+            continue;
+        }
+        match (find(name), raw(value)) {
             (None, _) => {
-                let hint = if matches!(value.get_ref(), DeValue::Table(_)) {
+                let table = matches!(value.get_ref(), DeValue::Table(_));
+                let hint = if table && suggest::closest(name, [SERVICES.to_owned()]).is_some() {
+                    Some(format!("Did you mean [{SERVICES}.NAME]?"))
+                } else if table {
                     Some("An option stands by itself, not in a table of its own.".to_owned())
                 } else {
-                    suggest::hint(key.get_ref(), |name| format!("`{name}`"))
+                    suggest::hint(name, None, |name| format!("`{name}`"))
                 };
                 problems.push(Problem::new(source, "there is no such option").hint(hint));
             }
             (_, Err(why)) => problems.push(Problem::new(source, why)),
-            (Some(found), Ok(raw)) => all.push(Given::new(found, raw, Rank::File, source)),
+            (Some(found), Ok(raw)) => contents.given.push(Given::new(found, raw, Rank::File, source)),
         }
     }
-    Some(all)
+    Some(contents)
+}
+
+/// The tables below `services`.
+fn services(
+    value: &Spanned<DeValue<'_>>,
+    source: &Source,
+    place: &dyn Fn(usize, &str) -> Source,
+    problems: &mut Vec<Problem>,
+) -> Vec<Table> {
+    let hint = "Each service has a table: [services.NAME].";
+    let DeValue::Table(table) = value.get_ref() else {
+        problems.push(Problem::new(source.clone(), "is not a table").hint(hint.to_owned()));
+        return Vec::new();
+    };
+    let mut services = Vec::new();
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        let source = place(key.span().start, &format!("{SERVICES}.{name}"));
+        let DeValue::Table(table) = value.get_ref() else {
+            problems.push(Problem::new(source, "is not a table").hint(hint.to_owned()));
+            continue;
+        };
+        let entries = table.iter().map(|(key, value)| Entry {
+            key: key.get_ref().clone().into_owned(),
+            source: place(key.span().start, &format!("{SERVICES}.{name}.{}", key.get_ref())),
+            raw: raw(value),
+        });
+        services
+            .push((key.span().start, Table { name: name.to_owned(), source, entries: entries.collect() }));
+    }
+    services.sort_by_key(|(at, _)| *at);
+    services.into_iter().map(|(_, table)| table).collect()
 }
 
 fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
@@ -104,6 +170,11 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
     };
     match value.get_ref() {
         DeValue::Array(list) => list.iter().map(text).collect::<Result<_, _>>().map(Raw::List),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, value)| Ok((key.get_ref().clone().into_owned(), text(value)?)))
+            .collect::<Result<_, _>>()
+            .map(Raw::Table),
         value => scalar(value),
     }
 }

@@ -3,48 +3,105 @@
 use std::fmt::Write;
 
 use crate::cli::META;
-use crate::command::VERBS;
 use crate::error::{Problem, Source, UsageError};
 use crate::option::{Group, Opt};
 use crate::options::all;
 use crate::suggest;
+use crate::verb::Verb;
 
 /// Where the second column starts.
 const COLUMN: usize = 31;
 /// The width that is kept to.
 const WIDTH: usize = 80;
 
-/// The text for `--help`, or for one group.
-pub(crate) fn help(group: &str) -> Result<String, UsageError> {
+/// The text for a verb's `--help`, or for one group.
+pub(crate) fn help(verb: Verb, group: &str) -> Result<String, UsageError> {
     if group.is_empty() {
-        return Ok(overview());
+        return Ok(overview(verb));
     }
-    let wanted = Group::ALL.into_iter().find(|known| known.word() == group.to_ascii_lowercase());
-    wanted.map(in_full).ok_or_else(|| {
-        let words: Vec<_> = Group::ALL.iter().map(|group| group.word().to_owned()).collect();
+    // Without a verb all groups can be had.
+    let of_verb = groups(verb).find(|known| known.word() == group.to_ascii_lowercase());
+    let of_any = Group::ALL.into_iter().find(|known| known.word() == group.to_ascii_lowercase());
+    of_verb.or(of_any.filter(|_| verb == Verb::Serve)).map(in_full).ok_or_else(|| {
+        let words: Vec<_> = groups(verb).map(|group| group.word().to_owned()).collect();
         let message = format!("`{}` is not one of {}", crate::error::shown(group), words.join(", "));
         let near = suggest::closest(group, words).map(|word| format!("Did you mean --help={word}?"));
         Problem::new(Source::CommandLine("--help".into()), message).hint(near).into()
     })
 }
 
-fn overview() -> String {
-    let mut text = String::from(
-        "Serve Python WSGI applications\n\n\
-         Usage: stdserve [serve] [OPTIONS] APP\n       stdserve completions bash|zsh|fish\n\n\
-         \x20 stdserve mysite.wsgi:application    a callable in a module\n\
-         \x20 stdserve app.py                     a file: application, app or create_app()\n\
-         \x20 stdserve 'shop:create_app()'        a factory\n\n\
-         Every option can also be set in stdserve.toml, in [tool.stdserve] of\n\
-         pyproject.toml, or as STDSERVE_NAME in the environment.\n\n\
-         Commands:\n",
-    );
-    for (verb, what) in VERBS {
-        row(&mut text, &format!("  {verb}"), what);
+/// The groups that a verb has options in.
+fn groups(verb: Verb) -> impl Iterator<Item = Group> {
+    Group::ALL.into_iter().filter(move |group| of_verb(*group, verb).next().is_some())
+}
+
+/// The options of a group that a verb takes.
+fn of_verb(group: Group, verb: Verb) -> impl Iterator<Item = &'static Opt> {
+    all().filter(move |opt| opt.group == group && opt.is_for(verb))
+}
+
+/// An example of the file that `stdserve up` reads.
+pub(crate) const UP_EXAMPLE: &str = "\
+workers = 2                      # for every service
+
+[services.shop]
+app = \"shop:app\"                 # or files, cgi, rpc, tcp, udp
+bind = \"127.0.0.1:8000\"
+
+[services.static]                # on the same listener, beneath a path
+files = \"public\"
+bind = \"127.0.0.1:8000\"
+mount = \"/static\"
+cache-control = [\"*.css=max-age=3600\"]
+";
+
+fn overview(verb: Verb) -> String {
+    let mut text = match verb {
+        Verb::Serve => {
+            "Serve Python WSGI applications, folders, scripts, remote calls and sockets\n".to_owned()
+        }
+        verb => format!("{}\n", verb.about()),
+    };
+    let mut usage = verb.usage().to_vec();
+    if verb == Verb::Serve {
+        usage.push("stdserve COMMAND --help");
     }
-    for group in Group::ALL {
+    for (index, form) in usage.iter().enumerate() {
+        let head = if index == 0 { "\nUsage:" } else { "      " };
+        let _ = writeln!(text, "{head} {form}");
+    }
+    text.push('\n');
+    let width = verb.examples().iter().map(|(form, _)| form.chars().count()).max().unwrap_or(0);
+    for (form, what) in verb.examples() {
+        let _ = writeln!(text, "  {form:width$}  {what}");
+    }
+    match verb {
+        Verb::Run => {
+            text.push_str(
+                "\nIn the program, and in the Python programs that it starts, socketserver,\n\
+                 http.server, wsgiref, xmlrpc.server and selectors are those of stdserve.\n\
+                 All that follows the program is its own.\n",
+            );
+            return text;
+        }
+        Verb::Up => {
+            let _ = write!(text, "\nIn stdserve.toml:\n\n{}", indented(UP_EXAMPLE));
+            text.push_str("\nThese options are said to every service; a service's table counts more.\n");
+        }
+        _ => text.push_str(
+            "\nEvery option can also be set in stdserve.toml, in [tool.stdserve] of\n\
+             pyproject.toml, or as STDSERVE_NAME in the environment.\n",
+        ),
+    }
+    if verb == Verb::Serve {
+        text.push_str("\nCommands:\n");
+        for verb in Verb::ALL {
+            row(&mut text, &format!("  {}", verb.word()), verb.about());
+        }
+    }
+    for group in groups(verb) {
         let _ = write!(text, "\n{}:\n", group.title());
-        for opt in in_group(group).filter(|opt| !opt.is_positional()) {
+        for opt in of_verb(group, verb).filter(|opt| !opt.positional) {
             row(&mut text, &flags(opt), &with_default(opt));
         }
     }
@@ -54,19 +111,21 @@ fn overview() -> String {
         let gap = if metavar.is_empty() || metavar.starts_with('[') { "" } else { " " };
         row(&mut text, &format!("  {short}--{name}{gap}{metavar}"), what);
     }
-    let words: Vec<_> = Group::ALL.iter().map(|group| group.word()).collect();
-    let _ = write!(
-        text,
-        "\nSizes are bytes or 64KiB, 512MiB, 1GB; times are seconds or 500ms, 30s, 5m.\n\
-         In full: --help=GROUP with {}\n",
-        words.join(", ")
-    );
+    let words: Vec<_> = groups(verb).map(Group::word).collect();
+    text.push_str("\nSizes are bytes or 64KiB, 512MiB, 1GB; times are seconds or 500ms, 30s, 5m.\n");
+    for line in wrap(&format!("In full: --help=GROUP with {}", words.join(", ")), WIDTH) {
+        let _ = writeln!(text, "{line}");
+    }
     text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
 
 fn in_full(group: Group) -> String {
     let mut text = format!("{}\n", group.title());
-    for opt in in_group(group) {
+    for opt in all().filter(|opt| opt.group == group) {
         let _ = write!(text, "\n{}\n", flags(opt).trim_end());
         paragraph(&mut text, &format!("{}.", opt.help));
         paragraph(&mut text, opt.doc);
@@ -88,13 +147,9 @@ fn in_full(group: Group) -> String {
     text
 }
 
-fn in_group(group: Group) -> impl Iterator<Item = &'static Opt> {
-    all().filter(move |opt| opt.group == group)
-}
-
 /// The first column. A switch is shown in the form that changes something.
 fn flags(opt: &Opt) -> String {
-    if opt.is_positional() {
+    if opt.positional {
         return format!("  {}", opt.metavar);
     }
     let short = opt.short.map_or("    ".to_owned(), |short| format!("-{short}, "));

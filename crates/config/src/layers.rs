@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use crate::bind::Bind;
 use crate::error::{Problem, Source, UsageError, shown};
-use crate::field::{Raw, switch};
+use crate::field::Raw;
 use crate::option::Opt;
 use crate::options::{Found, all};
 use crate::settings::Settings;
+use crate::value::switch;
 
 /// How much a source counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +21,12 @@ pub(crate) enum Rank {
     Environment,
     /// The command line, or the keywords of a call.
     Arguments,
+    /// A service's own table in a file: all else is said to every service.
+    Service,
 }
 
 /// One value that was given.
+#[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) opt: &'static Opt,
     pub(crate) raw: Raw,
@@ -97,10 +101,13 @@ impl Configuration {
 }
 
 /// Lays what was given over the defaults. Every value is checked, also one that a stronger one hides.
-pub(crate) fn resolve(
-    mut given: Vec<Given>,
-    mut problems: Vec<Problem>,
-) -> Result<Configuration, UsageError> {
+pub(crate) fn resolve(given: Vec<Given>, mut problems: Vec<Problem>) -> Result<Configuration, UsageError> {
+    let configuration = lay(given, &mut problems);
+    if problems.is_empty() { Ok(configuration) } else { Err(UsageError { problems }) }
+}
+
+/// The same, with what is wrong put to `problems` and left out.
+pub(crate) fn lay(mut given: Vec<Given>, problems: &mut Vec<Problem>) -> Configuration {
     // Stable: within a rank what was given last counts.
     given.sort_by_key(|given| given.rank);
     let mut settings = Settings::default();
@@ -108,6 +115,9 @@ pub(crate) fn resolve(
     for Given { opt, raw, rank, source } in given {
         match opt.field.set(&mut settings, &raw) {
             Ok(()) => sources.put(opt.name, rank, source),
+            Err(_) if opt.secret => {
+                problems.push(Problem::new(source, format!("is not of the form {}", opt.metavar)));
+            }
             Err(why) => problems.push(Problem::new(source, complaint(&raw, &why))),
         }
     }
@@ -115,13 +125,14 @@ pub(crate) fn resolve(
         problems.push(problem);
     }
     if settings.factory {
-        settings.app = settings.app.map(crate::app_spec::AppSpec::as_factory);
+        settings.targets.app = settings.targets.app.map(crate::app_spec::AppSpec::as_factory);
     }
-    if problems.is_empty() { Ok(Configuration { settings, sources }) } else { Err(UsageError { problems }) }
+    Configuration { settings, sources }
 }
 
 fn complaint(raw: &Raw, why: &str) -> String {
     match raw {
+        Raw::Table(_) => format!("{} {why}", shown(&raw.to_string())),
         Raw::List(list) if list.len() != 1 => format!("{} {why}", shown(&raw.to_string())),
         Raw::List(list) => format!("`{}` {why}", shown(&list.concat())),
         _ => format!("`{}` {why}", shown(&raw.to_string())),
@@ -152,10 +163,10 @@ fn join_short_forms(settings: &mut Settings, sources: &mut Sources) -> Result<()
             }
         }
         let path = path.display();
-        vec![
-            Bind::parse(&format!("unix:{path}"))
-                .map_err(|why| Problem::new(source.clone(), format!("`{path}` {why}")))?,
-        ]
+        let bind = Bind::parse(&format!("unix:{path}"))
+            .map_err(|why| Problem::new(source.clone(), format!("`{path}` {why}")))?;
+        // The verb says what is listened for.
+        vec![Bind { transport: None, ..bind }]
     } else {
         let everywhere = if rank == Rank::Platform { "0.0.0.0" } else { "127.0.0.1" };
         let host = if short.host.is_empty() { everywhere } else { short.host.as_str() };

@@ -20,24 +20,33 @@ mod layers;
 pub mod option;
 pub mod options;
 mod report;
+mod run_script;
+mod service;
+mod service_options;
 mod services;
 mod settings;
 mod suggest;
 mod surroundings;
 mod units;
+mod up;
+mod value;
+mod verb;
 
 pub use app_spec::{AppSpec, Callable, Target};
 pub use bind::{Address, Bind, DEFAULT_PORT, Transport};
 pub use command::{Command, Serve, parse, parse_run, parse_server};
 pub use error::{Problem, Source, UsageError};
-pub use field::{Field, Place, Raw};
+pub use field::{Check, Field, Pair, PairKind, Place, Raw};
 pub use layers::{Configuration, Sources};
-pub use services::{
-    CgiOptions, FilesOptions, GroupSpec, HandlerOptions, MountSpec, Program, RpcOptions, RunScript,
-    ServiceKind, ServiceSpec, WsgiOptions,
+pub use run_script::{Program, RunScript};
+pub use service_options::{
+    CgiOptions, FilesOptions, HandlerModel, HandlerOptions, RpcOptions, ScriptLimits, ScriptStderr, Targets,
+    WsgiOptions,
 };
+pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
     AccessFormat, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Process, Proxy, Settings,
     Timeouts, TrustedPeer, Workers,
 };
 pub use surroundings::Surroundings;
+pub use verb::Verb;

@@ -1,10 +1,12 @@
 //! What one option's declaration holds. The declarations themselves stand in [`crate::options`].
 
 use crate::field::Field;
+use crate::verb::Verb;
 
 /// One option: all that the command line, files, environment, help, reference page, completions and
 /// types say of it comes from here.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 pub struct Opt {
     /// The long name, which is also the key in a file; `_` and `-` mean the same everywhere.
     pub name: &'static str,
@@ -16,7 +18,13 @@ pub struct Opt {
     pub variables: &'static [&'static str],
     /// Where help shows it.
     pub group: Group,
-    /// Whether it is one for the whole server or each service may have its own.
+    /// The verbs that take it.
+    pub verbs: &'static [Verb],
+    /// Whether it is given by its place, as the verb's first argument, not by a flag.
+    pub positional: bool,
+    /// Whether its value is told to nobody.
+    pub secret: bool,
+    /// Of what it is a property.
     pub scope: Scope,
     /// Whether a reload may change it.
     pub reload: bool,
@@ -41,6 +49,8 @@ pub struct Opt {
 pub enum Scope {
     /// The server as a whole.
     Supervisor,
+    /// A worker group: the services that share its listeners share it.
+    Group,
     /// One service.
     Service,
 }
@@ -50,6 +60,22 @@ pub enum Scope {
 pub enum Group {
     /// What is served.
     Application,
+    /// Folders beside an application.
+    Folders,
+    /// What of a folder is served.
+    Files,
+    /// How files are sent.
+    Answers,
+    /// CGI scripts.
+    Scripts,
+    /// What scripts may use.
+    Children,
+    /// Remote calls.
+    Rpc,
+    /// Handler classes.
+    Handlers,
+    /// The services of a file.
+    Services,
     /// Where to listen.
     Listen,
     /// Processes and threads.
@@ -62,30 +88,63 @@ pub enum Group {
     Http,
     /// Logs.
     Logs,
+    /// The process's surroundings.
+    Process,
 }
 
 impl Group {
     /// All groups, in the order of help.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::Application,
+        Self::Folders,
+        Self::Files,
+        Self::Answers,
+        Self::Scripts,
+        Self::Children,
+        Self::Rpc,
+        Self::Handlers,
+        Self::Services,
         Self::Listen,
         Self::Workers,
         Self::Limits,
         Self::Timeouts,
         Self::Http,
         Self::Logs,
+        Self::Process,
     ];
 
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
             Self::Application => "Application",
+            Self::Folders => "Folders beside the application",
+            Self::Files => "Files",
+            Self::Answers => "Answers with files",
+            Self::Scripts => "Scripts",
+            Self::Children => "Processes of scripts",
+            Self::Rpc => "Remote calls",
+            Self::Handlers => "Handlers",
+            Self::Services => "Services",
             Self::Listen => "Listening",
             Self::Workers => "Workers and threads",
             Self::Limits => "Limits",
             Self::Timeouts => "Time-outs",
             Self::Http => "HTTP and proxies",
             Self::Logs => "Logs",
+            Self::Process => "Surroundings",
+        }
+    }
+
+    /// The verbs that the group is about; none where services of all kinds have it.
+    pub fn home(self) -> &'static [Verb] {
+        match self {
+            Self::Application | Self::Folders => &[Verb::Serve],
+            Self::Files | Self::Answers => &[Verb::Files],
+            Self::Scripts | Self::Children => &[Verb::Cgi],
+            Self::Rpc => &[Verb::Rpc],
+            Self::Handlers => &[Verb::Tcp, Verb::Udp],
+            Self::Services => &[Verb::Up],
+            _ => &[],
         }
     }
 
@@ -93,25 +152,37 @@ impl Group {
     pub fn word(self) -> &'static str {
         match self {
             Self::Application => "app",
+            Self::Folders => "folders",
+            Self::Files => "files",
+            Self::Answers => "answers",
+            Self::Scripts => "scripts",
+            Self::Children => "children",
+            Self::Rpc => "rpc",
+            Self::Handlers => "handlers",
+            Self::Services => "services",
             Self::Listen => "listen",
             Self::Workers => "workers",
             Self::Limits => "limits",
             Self::Timeouts => "timeouts",
             Self::Http => "http",
             Self::Logs => "logs",
+            Self::Process => "process",
         }
     }
 }
 
 impl Opt {
-    /// What a declaration need not say: a reloadable option of a service, without other names.
+    /// What a declaration need not say: a reloadable option of a worker group, for every verb, without other names.
     pub(crate) const BASE: Self = Self {
         name: "",
         short: None,
         aliases: &[],
         variables: &[],
         group: Group::Application,
-        scope: Scope::Service,
+        verbs: &Verb::SERVICES,
+        positional: false,
+        secret: false,
+        scope: Scope::Group,
         reload: true,
         embedded: true,
         metavar: "",
@@ -122,9 +193,9 @@ impl Opt {
         field: Field::Switch(|settings| &mut settings.factory),
     };
 
-    /// Whether it is given by its place, not by a flag.
-    pub fn is_positional(&self) -> bool {
-        matches!(self.field, Field::App(_))
+    /// Whether a verb takes it on its command line. `up` takes what services may share.
+    pub fn is_for(&self, verb: Verb) -> bool {
+        self.verbs.contains(&verb) || (verb == Verb::Up && self.scope != Scope::Service)
     }
 
     /// The environment variable: `STDSERVE_` and the name in capitals.

@@ -1,14 +1,10 @@
-//! What is served, by whom and where: worker groups, their services, and what is a service's own.
-//!
-//! The options here are those of one service; what a worker as a whole keeps to (limits, times, threads) stands in
-//! [`Settings`].
-
-use std::path::PathBuf;
+//! What is served, by whom and where: worker groups and their services.
 
 use crate::app_spec::AppSpec;
 use crate::bind::Bind;
 use crate::error::UsageError;
 use crate::layers::Sources;
+use crate::service_options::{CgiOptions, FilesOptions, HandlerOptions, RpcOptions, WsgiOptions};
 use crate::settings::Settings;
 
 /// One worker group: services on the same listeners, served by the same processes.
@@ -114,53 +110,4 @@ impl ServiceKind {
             Self::Cgi(options) => options.directory.display().to_string(),
         }
     }
-}
-
-/// What is a WSGI application's own.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct WsgiOptions {
-    /// `SCRIPT_NAME`: empty, or a path that starts with `/` and does not end with it.
-    pub root_path: String,
-}
-
-/// What is a folder's own.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FilesOptions {
-    /// The folder that is served.
-    pub directory: PathBuf,
-}
-
-/// What is a folder of scripts' own.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct CgiOptions {
-    /// The folder with the scripts.
-    pub directory: PathBuf,
-}
-
-/// What is an RPC object's own.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RpcOptions {}
-
-/// What is a handler class's own.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct HandlerOptions {}
-
-/// `stdserve run`: a program that is run with the standard servers replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunScript {
-    /// What is run.
-    pub program: Program,
-    /// Its own arguments, as they were given.
-    pub arguments: Vec<std::ffi::OsString>,
-}
-
-/// What `stdserve run` runs, by Python's rules for its own command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Program {
-    /// A file, or a folder or archive with a `__main__`; `-` is standard input.
-    Script(PathBuf),
-    /// `-m`: a module by its dotted name.
-    Module(String),
-    /// `-c`: the text of a program.
-    Code(String),
 }

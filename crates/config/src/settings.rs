@@ -8,16 +8,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app_spec::AppSpec;
 use crate::bind::Bind;
-use crate::services::WsgiOptions;
+use crate::service_options::{CgiOptions, FilesOptions, HandlerOptions, RpcOptions, Targets, WsgiOptions};
 
 /// Every setting. Units and defaults stand with the options, in [`crate::options`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The application, where one was named.
-    pub app: Option<AppSpec>,
-    /// Whether the callable is a factory; already worked into `app`.
+    /// What is served, by its kind.
+    pub targets: Targets,
+    /// Whether the application's callable is a factory; already worked into `targets.app`.
     pub factory: bool,
     /// Where to listen.
     pub listen: Listen,
@@ -29,8 +28,18 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How HTTP is spoken.
     pub http: Http,
-    /// What a WSGI application is told.
+    /// A WSGI application's own.
     pub wsgi: WsgiOptions,
+    /// A folder's own.
+    pub files: FilesOptions,
+    /// A folder of scripts' own.
+    pub cgi: CgiOptions,
+    /// An RPC object's own.
+    pub rpc: RpcOptions,
+    /// A handler class's own.
+    pub handler: HandlerOptions,
+    /// Of the services in a file those that are run; empty: all.
+    pub only: Vec<String>,
     /// What is believed of a proxy in front.
     pub proxy: Proxy,
     /// Logs.
@@ -258,7 +267,7 @@ impl Settings {
     /// All empty: only the table's defaults make it fit for use.
     pub(crate) fn blank() -> Self {
         Self {
-            app: None,
+            targets: Targets::default(),
             factory: false,
             listen: Listen::default(),
             workers: Workers::default(),
@@ -266,6 +275,11 @@ impl Settings {
             timeouts: Timeouts::default(),
             http: Http::default(),
             wsgi: WsgiOptions::default(),
+            files: FilesOptions::default(),
+            cgi: CgiOptions::default(),
+            rpc: RpcOptions::default(),
+            handler: HandlerOptions::default(),
+            only: Vec::new(),
             proxy: Proxy::default(),
             logging: Logging::default(),
             process: Process::default(),

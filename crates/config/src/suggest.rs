@@ -1,6 +1,8 @@
 //! The nearest name for a misspelt one, and a word on options that other servers have.
 
+use crate::option::Opt;
 use crate::options::{all, find, normal};
+use crate::verb::Verb;
 
 /// Options of other servers without a counterpart here, in the table's spelling, and what to say of them.
 const ELSEWHERE: &[(&[&str], &str)] = &[
@@ -45,18 +47,20 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
 ];
 
 /// A sentence for an unknown option: its nearest name, or what stands in its place.
+/// Only options of the verb are offered, where there is one.
 /// `form` makes of an option's name what the user would have to write where the unknown one stood.
-pub(crate) fn hint(unknown: &str, form: impl Fn(&str) -> String) -> Option<String> {
+pub(crate) fn hint(unknown: &str, verb: Option<Verb>, form: impl Fn(&str) -> String) -> Option<String> {
     let name = normal(unknown);
     if let Some((_, text)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str())) {
         return Some((*text).to_owned());
     }
-    nearest(&name).map(|name| format!("Did you mean {}?", form(&name)))
+    nearest(&name, verb).map(|name| format!("Did you mean {}?", form(&name)))
 }
 
 /// The nearest spelling of an option, if one is near.
-fn nearest(name: &str) -> Option<String> {
-    let names = all().filter(|opt| !opt.is_positional()).flat_map(|opt| {
+fn nearest(name: &str, verb: Option<Verb>) -> Option<String> {
+    let fits = |opt: &&Opt| !opt.positional && verb.is_none_or(|verb| opt.is_for(verb));
+    let names = all().filter(fits).flat_map(|opt| {
         let negated = opt.field.is_switch().then(|| format!("no-{}", opt.name));
         std::iter::once(opt.name.to_owned())
             .chain(opt.aliases.iter().map(|alias| (*alias).to_owned()))
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn near_names() {
-        let near = |name: &str| nearest(name).unwrap_or_default();
+        let near = |name: &str| nearest(name, None).unwrap_or_default();
         assert_eq!(near("worker"), "workers");
         assert_eq!(near("tread"), "threads");
         assert_eq!(near("keep-alve"), "keep-alive");
@@ -95,6 +99,8 @@ mod tests {
         assert_eq!(near("no-pre-load"), "no-preload");
         assert_eq!(near("chek-config"), "check-config");
         assert_eq!(near("frobnicate"), "");
+        assert_eq!(nearest("listin", Some(Verb::Files)).as_deref(), Some("listing"));
+        assert_eq!(nearest("listin", Some(Verb::Cgi)), None);
     }
 
     #[test]
@@ -106,6 +112,6 @@ mod tests {
 
     #[test]
     fn elsewhere() {
-        assert!(hint("worker_class", str::to_owned).is_some_and(|text| text.contains("--threads")));
+        assert!(hint("worker_class", None, str::to_owned).is_some_and(|text| text.contains("--threads")));
     }
 }

@@ -65,11 +65,11 @@ fn the_verb_may_be_left_out_and_options_stand_anywhere() {
 fn a_verb_wins_over_a_module_and_serve_is_the_escape() {
     assert!(error(&["completions"], &[], &[]).contains("bash, zsh or fish"));
     assert_eq!(target(&serve(&["serve", "completions"], &[], &[])), "completions");
-    let text = error(&["files"], &[], &[]);
+    let text = error(&["reload"], &[], &[]);
     assert_eq!(
         text,
-        "error: `files` is a command that this version does not have\n  \
-         To serve a module of that name: stdserve serve files"
+        "error: `reload` is a command that this version does not have\n  \
+         To serve a module of that name: stdserve serve reload"
     );
     assert_eq!(target(&serve(&["serve", "files"], &[], &[])), "files");
 }
@@ -233,8 +233,12 @@ fn errors_name_the_source_the_value_and_what_is_accepted() {
             "error: stdserve.toml:1: worker: there is no such option\n  Did you mean `workers`?",
         ),
         (
-            file("[services.a]\nx = 1"),
-            "error: stdserve.toml:1: services: there is no such option\n  An option stands by itself, not in a table of its own.",
+            file("[limits]\nx = 1"),
+            "error: stdserve.toml:1: limits: there is no such option\n  An option stands by itself, not in a table of its own.",
+        ),
+        (
+            file("[service.a]\napp = 'a'"),
+            "error: stdserve.toml:1: service: there is no such option\n  Did you mean [services.NAME]?",
         ),
         (
             file("threads = [1, 2]"),
@@ -313,7 +317,7 @@ fn errors_of_the_command_line() {
         ),
         (
             error(&["--help=limit"], &[], &[]),
-            "error: --help: `limit` is not one of app, listen, workers, limits, timeouts, http, logs\n  Did you mean --help=limits?",
+            "error: --help: `limit` is not one of app, folders, answers, listen, workers, limits, timeouts, http, logs, process\n  Did you mean --help=limits?",
         ),
     ] {
         assert_eq!(text, expected);

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::{env, fs};
 
-use stdserve_config::{Command, Surroundings, generate, parse};
+use stdserve_config::option::Group;
+use stdserve_config::{Command, Surroundings, Verb, generate, parse};
 
 /// Compares a file, named from the repository's root, with what it should hold.
 fn check(name: &str, wanted: &str) {
@@ -15,13 +16,17 @@ fn check(name: &str, wanted: &str) {
     assert!(found == wanted, "{name} is out of date: UPDATE=1 cargo test -p stdserve-config writes it anew");
 }
 
-fn help(argument: &str) -> String {
+fn help(arguments: &[&str]) -> String {
     let read = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let around = Surroundings { env: Vec::new(), cwd: "/".into(), read: &read };
-    match parse([argument], &around) {
+    match parse(arguments, &around) {
         Ok(Command::Print(text)) => text,
         other => panic!("{other:?}"),
     }
+}
+
+fn verbs() -> impl Iterator<Item = Verb> {
+    Verb::ALL.into_iter().filter(|verb| *verb != Verb::Completions)
 }
 
 #[test]
@@ -34,22 +39,46 @@ fn the_types_for_python() {
     check("python/stdserve/_options.py", &generate::python_types());
 }
 
+/// A file a verb: what it prints, and its own groups in full; `serve.txt` has those of all services, too.
 #[test]
 fn help_as_a_snapshot() {
-    let groups = ["app", "listen", "workers", "limits", "timeouts", "http", "logs"];
-    let mut text = help("--help");
-    for group in groups {
-        text.push_str("\n---\n");
-        text.push_str(&help(&format!("--help={group}")));
+    for verb in verbs() {
+        let word = verb.word();
+        let mut text = help(&[word, "--help"]);
+        for group in Group::ALL {
+            let shared = verb == Verb::Serve && group.home().is_empty();
+            if shared || group.home().first() == Some(&verb) {
+                text.push_str("\n---\n");
+                text.push_str(&help(&[word, &format!("--help={}", group.word())]));
+            }
+        }
+        check(&format!("crates/config/tests/help/{word}.txt"), &text);
     }
-    check("crates/config/tests/help.txt", &text);
 }
 
 #[test]
 fn help_fits_a_screen_a_group() {
-    let text = help("-h");
-    assert!(text.lines().all(|line| line.chars().count() <= 80), "wider than a screen");
-    for group in text.split("\n\n") {
-        assert!(group.lines().count() <= 24, "longer than a screen:\n{group}");
+    for verb in verbs() {
+        let text = help(&[verb.word(), "-h"]);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "wider than a screen: {line}");
+        }
+        for group in text.split("\n\n") {
+            assert!(group.lines().count() <= 24, "longer than a screen:\n{group}");
+        }
     }
+}
+
+#[test]
+fn help_shows_what_concerns_the_verb() {
+    let files = help(&["files", "--help"]);
+    assert!(files.contains("--spa") && files.contains("--bind") && files.contains("--max-body"));
+    for other in ["--factory", "--cgi-timeout", "--pythonpath", "--preload", "--max-children"] {
+        assert!(!files.contains(other), "{other}");
+    }
+    let udp = help(&["udp", "--help"]);
+    assert!(udp.contains("--max-packet-size") && !udp.contains("--keep-alive") && !udp.contains("--backlog"));
+    let up = help(&["up", "--help"]);
+    assert!(up.contains("--only") && up.contains("--keep-alive") && !up.contains("--spa"));
+    assert_eq!(help(&["--help"]), help(&["serve", "--help"]));
 }

@@ -41,9 +41,8 @@ pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, Py
         }
     };
     process::assert_single_threaded().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    let code =
-        stdserve_program::start(&mut CPython::new(py, object), Serve::application(spec, configuration))
-            .map_err(usage);
+    let serve = Serve::application(spec, configuration).map_err(usage)?;
+    let code = stdserve_program::start(&mut CPython::new(py, object), serve).map_err(usage);
     // The program goes on, and wants its signals back.
     signals::unblock_all()?;
     code

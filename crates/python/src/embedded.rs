@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString, PyTuple};
 use stdserve_config::{AppSpec, Configuration, Raw};
 use stdserve_server::{Log, Order, Server};
 use stdserve_sys::listener::{Listener, LocalAddress, Registry};
@@ -273,13 +273,21 @@ fn raw(value: &Bound<'_, PyAny>) -> PyResult<Raw> {
     if value.hasattr("__fspath__")? {
         return Ok(Raw::Text(value.extract::<std::path::PathBuf>()?.display().to_string()));
     }
+    if let Ok(pairs) = value.cast::<PyMapping>() {
+        let pair = |entry: Bound<'_, PyAny>| {
+            entry.extract::<(String, String)>().map_err(|_| {
+                PyTypeError::new_err("a mapping that is an option has texts for its keys and values")
+            })
+        };
+        return pairs.items()?.iter().map(pair).collect::<PyResult<_>>().map(Raw::Table);
+    }
     let list = value.try_iter().map_err(|_| {
         PyTypeError::new_err(format!("an option cannot be a {}", crate::gateway::report::type_name(value)))
     })?;
     let texts = list.map(|entry| match raw(&entry?)? {
         Raw::Text(text) => Ok(text),
         Raw::Integer(number) => Ok(number.to_string()),
-        Raw::List(_) => Err(PyTypeError::new_err("an option cannot be a list of lists")),
+        Raw::List(_) | Raw::Table(_) => Err(PyTypeError::new_err("an option cannot be a list of lists")),
     });
     texts.collect::<PyResult<_>>().map(Raw::List)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::field::Field;
 use crate::option::Opt;
 use crate::options::all;
+use crate::verb::Verb;
 
 const HEAD: &str = r#""""The options of `stdserve.run` and `stdserve.Server`, as types.
 
@@ -17,14 +18,15 @@ docs/options.md says more of each option.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict
 
 Path: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = int | str
 Time: TypeAlias = float | str
+Pairs: TypeAlias = str | Sequence[str] | Mapping[str, str]
 
-__all__ = ["Path", "RunOptions", "ServerOptions", "Size", "Time"]
+__all__ = ["Pairs", "Path", "RunOptions", "ServerOptions", "Size", "Time"]
 "#;
 
 /// The module's text.
@@ -49,7 +51,7 @@ pub fn python_types() -> String {
 
 /// The application is the functions' first argument, not a keyword.
 fn keywords() -> impl Iterator<Item = &'static Opt> {
-    all().filter(|opt| !opt.is_positional())
+    all().filter(|opt| !opt.positional && opt.is_for(Verb::Serve))
 }
 
 fn keyword(text: &mut String, opt: &Opt) {
@@ -77,15 +79,16 @@ fn annotation(field: &Field) -> String {
         Field::MaybeCount(_, word, ..) if !matches!(*word, "" | "0") => format!("int | Literal[\"{word}\"]"),
         Field::Count(..) | Field::MaybeCount(..) | Field::Number(_) => "int".into(),
         Field::Mode(_) => "int | str".into(),
-        Field::Memory(..) | Field::Size(_) => "Size".into(),
-        Field::Time(..) => "Time".into(),
-        Field::Text(..) | Field::App(_) | Field::Access(_) => "str".into(),
+        Field::Memory(..) | Field::Size(_) | Field::MaybeSize(_) => "Size".into(),
+        Field::Time(..) | Field::MaybeTime(..) => "Time".into(),
+        Field::Text(..) | Field::MaybeText(..) | Field::App(..) | Field::Access(_) => "str".into(),
         Field::Choice(words, ..) => {
             let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
             format!("Literal[{}]", quoted.join(", "))
         }
         Field::MaybePath(_) | Field::Log(_) => "Path".into(),
         Field::Paths(_) => "Sequence[Path]".into(),
-        Field::Binds(_) | Field::Peers(_) => "str | Sequence[str]".into(),
+        Field::Binds(_) | Field::Peers(_) | Field::Texts(..) => "str | Sequence[str]".into(),
+        Field::Pairs(..) => "Pairs".into(),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::cli::META;
 use crate::option::{Group, Opt, Scope};
 use crate::options::all;
+use crate::verb::Verb;
 
 const HEAD: &str = "\
 # Options
@@ -29,15 +30,26 @@ Times are seconds, or numbers with `ms`, `s`, `m`, `h` or `d`, which add up: `1m
 Switches are `true` or `false`; on the command line `--NAME` and `--no-NAME`. Lists are repeated options, \
 lists in a file, or texts with commas.
 
-*Server* marks options of the server as a whole; the others are each service's own. *Fixed* ones keep their value \
-while the server lives. *Not in `stdserve.Server`*: that class runs in the calling process, without workers.
+Where an entry may have commas of its own (`--header`, `--static` and other pairs), each is an option, an entry of a \
+list, or a line of a text; a file may have a table: `header = { X-Frame-Options = \"DENY\" }`.
+
+Each verb takes its own options, those of services of all kinds that concern it, and no others. In a file and in the \
+environment options may stand that the verb has no use for. [up.md](up.md) says how several services share a file.
+
+*Server* marks options of the server as a whole, *service* those of one service; the others are a worker group's: \
+services that share a listener share them. *Fixed* ones keep their value while the server lives. *Not in \
+`stdserve.Server`*: that class runs an application in the calling process, without workers.
 ";
 
 /// The reference page, in Markdown.
 pub fn reference_page() -> String {
     let mut text = HEAD.to_owned();
-    for group in Group::ALL {
-        let _ = write!(text, "\n## {}\n", group.title());
+    for verb in Verb::ALL {
+        section(&mut text, verb);
+    }
+    text.push_str("\n## Services of all kinds\n");
+    for group in Group::ALL.into_iter().filter(|group| group.home().is_empty()) {
+        let _ = write!(text, "\n### {}\n", group.title());
         for opt in all().filter(|opt| opt.group == group) {
             option(&mut text, opt);
         }
@@ -55,8 +67,30 @@ pub fn reference_page() -> String {
     text
 }
 
+/// A verb: how it is written, and the options that are its own.
+fn section(text: &mut String, verb: Verb) {
+    let _ = write!(text, "\n## `stdserve {}`\n\n{}.\n\n```\n", verb.word(), verb.about());
+    for form in verb.usage() {
+        let _ = writeln!(text, "{form}");
+    }
+    text.push_str("```\n");
+    for group in Group::ALL.into_iter().filter(|group| group.home().first() == Some(&verb)) {
+        let _ = write!(text, "\n### {}\n", group.title());
+        for opt in all().filter(|opt| opt.group == group) {
+            option(text, opt);
+        }
+    }
+    let names: Vec<_> = all()
+        .filter(|opt| opt.is_for(verb) && opt.group.home().first() != Some(&verb) && !opt.positional)
+        .map(|opt| format!("`{}`", opt.name))
+        .collect();
+    if !names.is_empty() {
+        let _ = write!(text, "\nIt takes besides: {}.\n", names.join(", "));
+    }
+}
+
 fn option(text: &mut String, opt: &Opt) {
-    let heading = if opt.is_positional() {
+    let heading = if opt.positional {
         format!("`{}`", opt.metavar)
     } else if opt.field.is_switch() {
         format!("`--{}`, `--no-{}`", opt.name, opt.name)
@@ -69,7 +103,7 @@ fn option(text: &mut String, opt: &Opt) {
         Some("true") if opt.field.is_switch() => format!("With `--no-{}`: ", opt.name),
         _ => String::new(),
     };
-    let _ = write!(text, "\n### {heading}\n\n{subject}{}. {}\n\n", opt.help, opt.doc);
+    let _ = write!(text, "\n#### {heading}\n\n{subject}{}. {}\n\n", opt.help, opt.doc);
     let mut facts = vec![match opt.default {
         Some(default) if !default.is_empty() => format!("Default: `{default}`"),
         _ if opt.unset.is_empty() => "Default: none".to_owned(),
@@ -83,13 +117,15 @@ fn option(text: &mut String, opt: &Opt) {
         facts.push(format!("also: {}", aliases.join(", ")));
     }
     let mut marks = Vec::new();
-    if opt.scope == Scope::Supervisor {
-        marks.push("*server*");
+    match opt.scope {
+        Scope::Supervisor => marks.push("*server*"),
+        Scope::Service => marks.push("*service*"),
+        Scope::Group => {}
     }
     if !opt.reload {
         marks.push("*fixed*");
     }
-    if !opt.embedded {
+    if !opt.embedded && opt.is_for(Verb::Serve) {
         marks.push("*not in `stdserve.Server`*");
     }
     if !marks.is_empty() {

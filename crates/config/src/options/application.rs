@@ -1,16 +1,29 @@
-//! What is served, and where its code is found.
+//! The application, what stands beside it, and what processes find around them.
 
-use crate::field::Field;
+use super::checks::{folder_at, prefix_path};
+use super::{HTTP, PYTHON, SERVE};
+use crate::field::{Field, PairKind};
 use crate::option::{Group, Opt, Scope};
 
-const APPLICATION: Opt = Opt { group: Group::Application, ..Opt::BASE };
+const APPLICATION: Opt = Opt { group: Group::Application, verbs: SERVE, scope: Scope::Service, ..Opt::BASE };
+const FOLDERS: Opt = Opt {
+    group: Group::Folders,
+    verbs: SERVE,
+    scope: Scope::Service,
+    embedded: false,
+    default: Some(""),
+    ..Opt::BASE
+};
+const PROCESS: Opt = Opt { group: Group::Process, metavar: "DIR", ..Opt::BASE };
 
-pub(super) const OPTIONS: &[Opt] = &[APP, FACTORY, CHDIR, PYTHONPATH, TEMP_DIR];
+pub(super) const OPTIONS: &[Opt] = &[APP, FACTORY, ROOT_PATH, STATIC, SENDFILE_ROOT, ACCEL_ROOT];
+pub(super) const SURROUNDINGS: &[Opt] = &[CHDIR, PYTHONPATH, TEMP_DIR];
 
 const APP: Opt = Opt {
     name: "app",
     aliases: &["wsgi-app"],
     embedded: false,
+    positional: true,
     metavar: "APP",
     unset: "has to be named",
     help: "MODULE[:CALLABLE], a file, or module:create_app()",
@@ -18,7 +31,7 @@ const APP: Opt = Opt {
         callable in it. Without one the names `application`, `app` and `create_app()` are tried in this order. \
         A callable that ends in `()` is called once and returns the application; literals may stand between \
         its parentheses.",
-    field: Field::App(|s| &mut s.app),
+    field: Field::App(|s| &mut s.targets.app, None),
     ..APPLICATION
 };
 
@@ -32,38 +45,96 @@ const FACTORY: Opt = Opt {
     ..APPLICATION
 };
 
+const ROOT_PATH: Opt = Opt {
+    name: "root-path",
+    aliases: &["url-path-prefix"],
+    metavar: "PATH",
+    default: Some(""),
+    unset: "none",
+    help: "Path that the application lies under (SCRIPT_NAME)",
+    doc: "Where the request's path starts with it, it is taken off `PATH_INFO`.",
+    field: Field::Text(|s| &mut s.wsgi.root_path, prefix_path),
+    ..APPLICATION
+};
+
+const STATIC: Opt = Opt {
+    name: "static",
+    metavar: "PATH=DIR",
+    help: "Serve a folder beneath a path; repeatable",
+    doc: "`/static=public` answers `/static/…` with the files of `public`, without the application. There are no \
+        listings and no uploads; `--cache-control` and the other options for answers with files count. A folder with \
+        options of its own is a service of its own: see `stdserve up`.",
+    field: Field::Pairs(|s| &mut s.wsgi.folders, &STATIC_FORM),
+    ..FOLDERS
+};
+
+const STATIC_FORM: PairKind = PairKind {
+    separator: '=',
+    form: "/PATH=DIR",
+    check: |path, folder| match prefix_path(path)?.as_str() {
+        "" => Err("would hide the whole application; write /PATH=DIR".into()),
+        path => folder_at(path, folder),
+    },
+};
+
+const SENDFILE_ROOT: Opt = Opt {
+    name: "sendfile-root",
+    metavar: "DIR",
+    help: "Send files beneath it for X-Sendfile; repeatable",
+    doc: "An answer with the field `X-Sendfile: PATH` is sent with the contents of that file, by the server, with ranges \
+        and conditions. The file must lie beneath one of these folders; the field is taken off in any case. Without such \
+        a folder it is the application's own business.",
+    field: Field::Paths(|s| &mut s.wsgi.sendfile_roots),
+    ..FOLDERS
+};
+
+const ACCEL_ROOT: Opt = Opt {
+    name: "accel-root",
+    metavar: "PATH=DIR",
+    help: "The same for X-Accel-Redirect; repeatable",
+    doc: "`/protected=/srv/media` sends `/srv/media/a.pdf` for an answer with `X-Accel-Redirect: /protected/a.pdf`, as \
+        nginx does with an internal location.",
+    field: Field::Pairs(|s| &mut s.wsgi.accel_roots, &ACCEL_FORM),
+    ..FOLDERS
+};
+
+const ACCEL_FORM: PairKind = PairKind {
+    separator: '=',
+    form: "/PATH=DIR",
+    check: |path, folder| folder_at(&prefix_path(path)?, folder),
+};
+
 const CHDIR: Opt = Opt {
     name: "chdir",
     aliases: &["working-dir"],
     scope: Scope::Supervisor,
     embedded: false,
-    metavar: "DIR",
     unset: "the current folder",
     help: "Change to this folder first",
     doc: "The application is imported after the change; the configuration file is looked for before it.",
     field: Field::MaybePath(|s| &mut s.process.chdir),
-    ..APPLICATION
+    ..PROCESS
 };
 
 const PYTHONPATH: Opt = Opt {
     name: "pythonpath",
     aliases: &["app-dir"],
+    verbs: PYTHON,
     embedded: false,
-    metavar: "DIR",
     default: Some(""),
     help: "Put first on Python's search path; repeatable",
     doc: "The current folder (after `--chdir`) is on the search path in any case.",
     field: Field::Paths(|s| &mut s.process.pythonpath),
-    ..APPLICATION
+    ..PROCESS
 };
 
 const TEMP_DIR: Opt = Opt {
     name: "temp-dir",
-    metavar: "DIR",
+    verbs: HTTP,
     unset: "$TMPDIR, else /tmp",
     help: "Where large bodies are kept",
     doc: "Request bodies over `--body-buffer` are written to unlinked files in this folder. It should be a disk, not \
         memory. Where it is full the answer is 503.",
     field: Field::MaybePath(|s| &mut s.process.temp_dir),
-    ..APPLICATION
+    ..PROCESS
 };

@@ -1,9 +1,10 @@
 //! Sizes and counts: what one request, one worker and one peer may cost.
 
+use super::{HTTP, STREAMS};
 use crate::field::Field;
 use crate::option::{Group, Opt};
 
-const LIMITS: Opt = Opt { group: Group::Limits, metavar: "SIZE", ..Opt::BASE };
+const LIMITS: Opt = Opt { group: Group::Limits, verbs: HTTP, metavar: "SIZE", ..Opt::BASE };
 
 pub(super) const OPTIONS: &[Opt] = &[
     REQUEST_LINE,
@@ -107,6 +108,7 @@ const RESPONSE_BUFFER: Opt = Opt {
 
 const WORKER_CONNECTIONS: Opt = Opt {
     name: "worker-connections",
+    verbs: STREAMS,
     metavar: "N",
     default: Some("15000"),
     help: "Most connections of a worker",

@@ -1,9 +1,10 @@
 //! Where to listen.
 
+use super::STREAMS;
 use crate::field::Field;
-use crate::option::{Group, Opt, Scope};
+use crate::option::{Group, Opt};
 
-const LISTEN: Opt = Opt { group: Group::Listen, scope: Scope::Supervisor, reload: false, ..Opt::BASE };
+const LISTEN: Opt = Opt { group: Group::Listen, reload: false, ..Opt::BASE };
 
 pub(super) const OPTIONS: &[Opt] = &[BIND, HOST, PORT, UDS, UNIX_MODE, BACKLOG];
 
@@ -16,8 +17,9 @@ const BIND: Opt = Opt {
     doc: "Where to listen; several addresses may be given. `:8000` listens on every IPv4 address, `[::]:8000` on \
         every IPv6 one (give both to have both), port 0 on one that the kernel chooses. Without an address the \
         sockets count that systemd hands over (`LISTEN_FDS`, sd_listen_fds(3)). `unix:@NAME` is a socket in Linux's abstract name \
-        space, `fd://N` an inherited descriptor that listens already. A listener may be named: \
-        `internal=127.0.0.1:9000`.",
+        space, `fd://N` an inherited descriptor that listens already. `tcp://HOST:PORT`, `udp://HOST:PORT` and \
+        `unixgram:PATH` (Unix datagrams) say what is listened for; without such a word the verb does. A listener may \
+        be named: `internal=127.0.0.1:9000`.",
     field: Field::Binds(|s| &mut s.listen.bind),
     ..LISTEN
 };
@@ -69,6 +71,7 @@ const UNIX_MODE: Opt = Opt {
 
 const BACKLOG: Opt = Opt {
     name: "backlog",
+    verbs: STREAMS,
     metavar: "N",
     default: Some("2048"),
     help: "Connections waiting to be accepted",

@@ -1,5 +1,6 @@
 //! Logs.
 
+use super::HTTP;
 use crate::field::Field;
 use crate::option::{Group, Opt, Scope};
 use crate::settings::{ColorChoice, LogLevel};
@@ -14,6 +15,7 @@ const COLORS: &[ColorChoice] = &[ColorChoice::Auto, ColorChoice::Always, ColorCh
 
 const ACCESS_LOGFILE: Opt = Opt {
     name: "access-logfile",
+    verbs: HTTP,
     aliases: &["accesslog"],
     default: Some("none"),
     help: "File, `-` for standard output, or none",
@@ -25,6 +27,7 @@ const ACCESS_LOGFILE: Opt = Opt {
 
 const ACCESS_LOGFORMAT: Opt = Opt {
     name: "access-logformat",
+    verbs: HTTP,
     aliases: &["access-log-format", "access-log-fmt"],
     metavar: "FORMAT",
     default: Some(r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#),

@@ -1,26 +1,56 @@
 //! The options, each declared once, in the order of help.
 
 mod application;
+mod cgi;
+pub(crate) mod checks;
+pub(crate) mod files;
+mod handlers;
 mod http;
 mod limits;
 mod listen;
 mod logs;
+mod rpc;
 mod timeouts;
 mod workers;
 
 use crate::option::Opt;
 use crate::settings::Settings;
+use crate::verb::Verb;
+
+const SERVE: &[Verb] = &[Verb::Serve];
+const FILES: &[Verb] = &[Verb::Files];
+/// Also for the folders beside an application.
+const FOLDERS_TOO: &[Verb] = &[Verb::Files, Verb::Serve];
+const CGI: &[Verb] = &[Verb::Cgi];
+const RPC: &[Verb] = &[Verb::Rpc];
+const TCP: &[Verb] = &[Verb::Tcp];
+const UDP: &[Verb] = &[Verb::Udp];
+const HANDLERS: &[Verb] = &[Verb::Tcp, Verb::Udp];
+/// Services that run Python.
+const PYTHON: &[Verb] = &[Verb::Serve, Verb::Rpc, Verb::Tcp, Verb::Udp];
+/// Services that speak HTTP.
+const HTTP: &[Verb] = &[Verb::Serve, Verb::Files, Verb::Cgi, Verb::Rpc];
+/// Services that have connections.
+const STREAMS: &[Verb] = &[Verb::Serve, Verb::Files, Verb::Cgi, Verb::Rpc, Verb::Tcp];
 
 /// Every option, in the order of help.
 pub fn all() -> impl Iterator<Item = &'static Opt> + Clone {
     const TABLE: &[&[Opt]] = &[
         application::OPTIONS,
+        files::OPTIONS,
+        files::ANSWER_OPTIONS,
+        cgi::OPTIONS,
+        cgi::CHILD_OPTIONS,
+        rpc::OPTIONS,
+        handlers::OPTIONS,
+        handlers::SERVICES,
         listen::OPTIONS,
         workers::OPTIONS,
         limits::OPTIONS,
         timeouts::OPTIONS,
         http::OPTIONS,
         logs::OPTIONS,
+        application::SURROUNDINGS,
     ];
     TABLE.iter().copied().flatten()
 }

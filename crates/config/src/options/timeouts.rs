@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::HTTP;
 use crate::field::Field;
 use crate::option::{Group, Opt, Scope};
+use crate::verb::Verb;
 
-const TIMEOUTS: Opt = Opt { group: Group::Timeouts, metavar: "TIME", ..Opt::BASE };
+const TIMEOUTS: Opt = Opt { group: Group::Timeouts, verbs: HTTP, metavar: "TIME", ..Opt::BASE };
 
 /// Below this a time-out would end honest requests.
 const LEAST: Duration = Duration::from_millis(10);
@@ -73,6 +75,7 @@ const LINGER: Opt = Opt {
 const GRACEFUL: Opt = Opt {
     name: "graceful-timeout",
     aliases: &["timeout-graceful-shutdown", "workers-kill-timeout"],
+    verbs: &Verb::SERVICES,
     scope: Scope::Supervisor,
     default: Some("30s"),
     help: "For running requests to end at a stop",

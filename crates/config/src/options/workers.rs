@@ -1,7 +1,8 @@
 //! Processes and threads.
 
+use super::PYTHON;
 use crate::field::Field;
-use crate::option::{Group, Opt, Scope};
+use crate::option::{Group, Opt};
 
 const WORKERS_GROUP: Opt = Opt { group: Group::Workers, ..Opt::BASE };
 
@@ -11,7 +12,6 @@ const WORKERS: Opt = Opt {
     name: "workers",
     short: Some('w'),
     variables: &["WEB_CONCURRENCY"],
-    scope: Scope::Supervisor,
     embedded: false,
     metavar: "N",
     unset: "the CPUs",
@@ -47,8 +47,8 @@ const COHORT: Opt = Opt {
 
 const PRELOAD: Opt = Opt {
     name: "preload",
+    verbs: PYTHON,
     aliases: &["preload-app"],
-    scope: Scope::Supervisor,
     embedded: false,
     default: Some("false"),
     help: "Import the application once, before forking",

@@ -1,0 +1,147 @@
+//! The verbs: the first word of a command line, and what each is about.
+
+/// What the command is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// A WSGI application; also without the word.
+    Serve,
+    /// A folder.
+    Files,
+    /// A folder of CGI scripts.
+    Cgi,
+    /// An object for remote calls.
+    Rpc,
+    /// A handler class for connections.
+    Tcp,
+    /// A handler class for datagrams.
+    Udp,
+    /// Several services from one file.
+    Up,
+    /// A program with the standard servers replaced.
+    Run,
+    /// A script for a shell.
+    Completions,
+}
+
+impl Verb {
+    /// All of them, in the order of help.
+    pub const ALL: [Self; 9] = [
+        Self::Serve,
+        Self::Files,
+        Self::Cgi,
+        Self::Rpc,
+        Self::Tcp,
+        Self::Udp,
+        Self::Up,
+        Self::Run,
+        Self::Completions,
+    ];
+
+    /// Those that serve one thing, which their first argument names.
+    pub const SERVICES: [Self; 6] = [Self::Serve, Self::Files, Self::Cgi, Self::Rpc, Self::Tcp, Self::Udp];
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Files => "files",
+            Self::Cgi => "cgi",
+            Self::Rpc => "rpc",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Up => "up",
+            Self::Run => "run",
+            Self::Completions => "completions",
+        }
+    }
+
+    /// The verb of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.word() == word)
+    }
+
+    /// The option that its first argument is, which is also the key in a service's table.
+    pub fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Serve => Some("app"),
+            Self::Up | Self::Run | Self::Completions => None,
+            verb => Some(verb.word()),
+        }
+    }
+
+    /// One line of what it does.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Serve => "Serve a WSGI application (also without this word)",
+            Self::Files => "Serve a folder's files",
+            Self::Cgi => "Serve a folder of CGI scripts",
+            Self::Rpc => "Let an object's methods be called by XML-RPC and JSON-RPC",
+            Self::Tcp => "Serve connections with a socketserver handler class",
+            Self::Udp => "Serve datagrams with a socketserver handler class",
+            Self::Up => "Run several services from stdserve.toml",
+            Self::Run => "Run a program with the standard servers replaced",
+            Self::Completions => "Print a completion script for bash, zsh or fish",
+        }
+    }
+
+    /// How it is written; one form a line.
+    pub fn usage(self) -> &'static [&'static str] {
+        match self {
+            Self::Serve => &["stdserve [serve] [OPTIONS] APP"],
+            Self::Files => &["stdserve files [OPTIONS] [DIR]"],
+            Self::Cgi => &["stdserve cgi [OPTIONS] DIR"],
+            Self::Rpc => &["stdserve rpc [OPTIONS] MODULE:OBJECT"],
+            Self::Tcp => &["stdserve tcp [OPTIONS] MODULE:HANDLER"],
+            Self::Udp => &["stdserve udp [OPTIONS] MODULE:HANDLER"],
+            Self::Up => &["stdserve up [OPTIONS]"],
+            Self::Run => &[
+                "stdserve run SCRIPT [ARGUMENTS]",
+                "stdserve run -m MODULE [ARGUMENTS]",
+                "stdserve run -c CODE [ARGUMENTS]",
+            ],
+            Self::Completions => &["stdserve completions bash|zsh|fish"],
+        }
+    }
+
+    /// Examples: what is written, and what it means.
+    pub fn examples(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Serve => &[
+                ("stdserve mysite.wsgi:application", "a callable in a module"),
+                ("stdserve app.py", "a file: application, app or create_app()"),
+                ("stdserve 'shop:create_app()'", "a factory"),
+            ],
+            Self::Files => &[
+                ("stdserve files", "the current folder"),
+                ("stdserve files dist --spa index.html", "an application in the browser"),
+                ("stdserve files share --upload", "a folder that takes files, too"),
+            ],
+            Self::Cgi => &[
+                ("stdserve cgi cgi-bin", "files with the executable bit"),
+                ("stdserve cgi scripts --interpreter .py=python3", "and those that end in .py"),
+            ],
+            Self::Rpc => &[
+                ("stdserve rpc 'stock:Stock()'", "a class, made once in each worker"),
+                ("stdserve rpc stock:service", "an object in a module"),
+            ],
+            Self::Tcp => &[
+                ("stdserve tcp echo:Handler --bind tcp://:7000", "on every IPv4 address"),
+                ("stdserve tcp echo:Handler --bind unix:/run/echo", "on a Unix socket"),
+            ],
+            Self::Udp => &[
+                ("stdserve udp dns:Handler --bind udp://:5300", "on every IPv4 address"),
+                ("stdserve udp log:Handler --bind unixgram:/run/log", "on a Unix socket"),
+            ],
+            Self::Up => &[
+                ("stdserve up", "all services in stdserve.toml"),
+                ("stdserve up -c etc/prod.toml", "those of another file"),
+                ("stdserve up --only shop,static", "some of them"),
+            ],
+            Self::Run => &[
+                ("stdserve run server.py --port 8000", "a script and its arguments"),
+                ("stdserve run -m http.server", "a module"),
+            ],
+            Self::Completions => &[],
+        }
+    }
+}
