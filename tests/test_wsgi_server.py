@@ -240,3 +240,48 @@ def test_run_is_for_the_main_thread() -> None:
     thread.join()
     assert len(errors) == 1
     assert "main thread" in errors[0]
+
+
+def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Fails."""
+    raise ValueError("on purpose")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_logs_are_written_as_the_options_say(tmp_path: Path, turned: bool) -> None:
+    """Whole when stop() has returned, in either way to serve."""
+    access, errors = tmp_path / "access.log", tmp_path / "error.log"
+    server = stdserve.Server(
+        broken,
+        bind="127.0.0.1:0",
+        access_logfile=access,
+        access_logformat='%(h)s "%(r)s" %(s)s',
+        error_logfile=errors,
+    )
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with Client(server.address) as client:
+            statuses.append(client.ask("/x").status)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    if turned:
+        while asking.is_alive():
+            server.turn(0.05)
+    else:
+        server.start()
+    asking.join()
+    server.stop()
+    assert statuses == [500]
+    assert access.read_text() == '127.0.0.1 "GET /x HTTP/1.1" 500\n'
+    assert "ValueError: on purpose" in errors.read_text()
+    assert "GET /x" in errors.read_text()
+
+
+def test_a_log_that_cannot_be_opened_is_an_error_at_once(tmp_path: Path) -> None:
+    """And says which it is."""
+    missing = tmp_path / "missing" / "access.log"
+    for name in ("access_logfile", "error_logfile"):
+        with pytest.raises(OSError, match=name.replace("_", "-")):
+            stdserve.Server(hello, bind="127.0.0.1:0", **{name: missing})

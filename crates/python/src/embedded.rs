@@ -8,7 +8,8 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString, PyTuple};
 use stdserve_config::{AppSpec, Configuration, Raw};
-use stdserve_server::{Log, Order, Server};
+use stdserve_program::{ErrorLog, Watcher};
+use stdserve_server::{Log, Observer, Order, Server};
 use stdserve_sys::listener::{Listener, LocalAddress, Registry};
 
 use crate::app;
@@ -29,6 +30,9 @@ pub(crate) struct Embedded {
     patience: Duration,
 }
 
+/// How long the access log may take in the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 enum State {
     Ready(Arc<Serving>),
     Started(Arc<Serving>),
@@ -37,6 +41,8 @@ enum State {
 
 struct Serving {
     server: Server,
+    /// Writes the access log.
+    watcher: Arc<Watcher>,
     /// Removes the files of Unix sockets in the end.
     _registry: Registry,
 }
@@ -55,7 +61,11 @@ impl Embedded {
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
         let listeners: Vec<_> =
             registry.listeners().iter().map(Listener::try_clone).collect::<Result<_, _>>()?;
-        let log: Arc<dyn Log> = Arc::new(StandardError);
+        let opened = |what: &str, error: std::io::Error| PyOSError::new_err(format!("{what}: {error}"));
+        let log: Arc<dyn Log> =
+            Arc::new(ErrorLog::open(&options.logging).map_err(|error| opened("error-logfile", error))?);
+        let watcher = Watcher::alone(options).map_err(|error| opened("access-logfile", error))?;
+        let watcher = Arc::new(watcher);
         let gateway = WsgiGateway::new(
             py,
             application,
@@ -70,9 +80,10 @@ impl Embedded {
         let urls = registry.listeners().iter().map(Listener::url).collect();
         let server = Server::builder(stdserve_program::settings(options))
             .listeners(listeners)
+            .observer(Arc::clone(&watcher) as Arc<dyn Observer>)
             .log(log)
             .build(Arc::new(gateway), Arc::new(PythonThreads))?;
-        let serving = Arc::new(Serving { server, _registry: registry });
+        let serving = Arc::new(Serving { server, watcher, _registry: registry });
         Ok(Self {
             state: Mutex::new(State::Ready(serving)),
             addresses,
@@ -113,8 +124,11 @@ impl Embedded {
                     control.order(Order::Stop);
                     control.wait(Some(Duration::from_secs(1)));
                 }
+                serving.watcher.close(LAST_LINES);
             }
-            State::Ready(serving) => drop(serving),
+            State::Ready(serving) => {
+                serving.watcher.close(LAST_LINES);
+            }
             State::Stopped => {}
         });
         Ok(())
@@ -185,21 +199,11 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         // Nobody can ask it to stop any more.
-        if let State::Started(serving) = &*self.lock() {
+        if let State::Started(serving) | State::Ready(serving) = &*self.lock() {
             serving.server.control().order(Order::Stop);
+            serving.watcher.close(LAST_LINES);
         }
     }
-}
-
-/// The engine's messages, and tracebacks of the application.
-struct StandardError;
-
-impl Log for StandardError {
-    fn error(&self, message: &str) {
-        eprintln!("stdserve: {message}");
-    }
-
-    fn debug(&self, _message: &str) {}
 }
 
 fn stopped() -> PyErr {
