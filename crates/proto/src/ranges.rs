@@ -53,10 +53,10 @@ pub fn select(value: &[u8], length: u64, most: usize) -> Ranges {
             continue;
         }
         match satisfy(specifier, length) {
-            None => return Ranges::Whole,
-            Some(None) => {}
+            Satisfied::Senseless => return Ranges::Whole,
+            Satisfied::Beyond => {}
             // Nearly every request has one range, which needs no list.
-            Some(Some(span)) => match (first, spans.is_empty()) {
+            Satisfied::By(span) => match (first, spans.is_empty()) {
                 (None, _) => first = Some(span),
                 (Some(before), true) => {
                     spans.push(before);
@@ -80,20 +80,26 @@ fn specifiers(value: &[u8]) -> Option<&[u8]> {
     value[..at].eq_ignore_ascii_case(b"bytes").then_some(&value[at + 1..])
 }
 
-/// One `first-last`, `first-` or `-count`. `None`: it is none of these. `Some(None)`: the file does not reach there.
-fn satisfy(specifier: &[u8], length: u64) -> Option<Option<Span>> {
-    let dash = memchr::memchr(b'-', specifier)?;
+/// What a file of a certain length has for one range.
+enum Satisfied {
+    /// It is no range at all.
+    Senseless,
+    /// The file does not reach there.
+    Beyond,
+    By(Span),
+}
+
+/// One `first-last`, `first-` or `-count`.
+fn satisfy(specifier: &[u8], length: u64) -> Satisfied {
+    let Some(dash) = memchr::memchr(b'-', specifier) else { return Satisfied::Senseless };
     let (first, last) = (&specifier[..dash], &specifier[dash + 1..]);
-    if first.is_empty() {
-        let count = number(last)?.min(length);
-        return Some((count > 0).then_some(Span { start: length - count, end: length }));
-    }
-    let start = number(first)?;
-    let end = if last.is_empty() { length } else { number(last)?.saturating_add(1).min(length) };
-    if !last.is_empty() && number(last)? < start {
-        return None;
-    }
-    Some((start < length).then_some(Span { start, end }))
+    let (start, end) = match (number(first), number(last)) {
+        (None, Some(count)) if first.is_empty() => (length.saturating_sub(count), length),
+        (Some(start), None) if last.is_empty() => (start, length),
+        (Some(start), Some(last)) if start <= last => (start, last.saturating_add(1).min(length)),
+        _ => return Satisfied::Senseless,
+    };
+    if start < end { Satisfied::By(Span { start, end }) } else { Satisfied::Beyond }
 }
 
 /// A decimal number; one that is too large for any file is as good as the largest.

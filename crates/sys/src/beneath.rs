@@ -144,14 +144,13 @@ impl Root {
                     Ok(file) => return Ok(file),
                     // A folder on the way was renamed meanwhile, and `..` could have led anywhere.
                     Err(Errno::AGAIN | Errno::INTR) => {}
-                    // An absolute link may lead back into the folder, which RESOLVE_BENEATH does not look at.
-                    Err(Errno::XDEV) => break,
                     Err(Errno::NOSYS) => {
                         self.openat2.store(false, Ordering::Relaxed);
                         break;
                     }
-                    // Sandboxes that do not know the call.
-                    Err(Errno::PERM) => break,
+                    // An absolute link, which RESOLVE_BENEATH refuses, may lead back into the folder. Sandboxes that do
+                    // not know the call say EPERM.
+                    Err(Errno::XDEV | Errno::PERM) => break,
                     Err(error) => return Err(error.into()),
                 }
             }

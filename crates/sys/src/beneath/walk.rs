@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-/// As many links as the kernel follows (path_resolution(7)).
+/// As many links as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: u32 = 40;
 
 /// Opens `path` beneath `root`, whose own path is `root_path`. `EXDEV` where it leads outside.
