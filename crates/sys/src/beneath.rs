@@ -164,6 +164,16 @@ fn non_empty(path: &[u8]) -> &[u8] {
     if path.is_empty() { b"." } else { path }
 }
 
+/// Whether an error says that links lead in a circle (`ELOOP`).
+pub fn is_link_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP)
+}
+
+/// Whether an error says that no more files can be open at once (`EMFILE`, `ENFILE`).
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// An open folder beneath a root.
 #[derive(Debug)]
 pub struct Folder(OwnedFd);

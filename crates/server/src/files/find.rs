@@ -1,0 +1,263 @@
+//! Which file a path stands for.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use stdserve_proto::accept_encoding::Coding;
+use stdserve_proto::clean_path::CleanPath;
+use stdserve_proto::media_type;
+use stdserve_sys::beneath::{Folder, Kind, Status};
+
+use super::Files;
+use super::ask::Ask;
+use super::compress::gzip;
+use super::kept::{Facts, Form, Item};
+
+/// A file that can be sent: what is said of it, and its content, in memory or open.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) item: Arc<Item>,
+    /// Where the content was not read.
+    pub(super) file: Option<File>,
+    /// Other clients may be sent another form of it: `Vary: Accept-Encoding`.
+    pub(super) varies: bool,
+}
+
+/// What stands at a path.
+#[derive(Debug)]
+pub(super) enum Target {
+    File(Found),
+    /// A folder that was asked for as if it were a file.
+    Unslashed,
+    /// A folder without index file.
+    Folder(Folder),
+}
+
+/// Why nothing can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It is not there, or nobody's business.
+    Missing,
+    /// The file system does not let us read it.
+    Forbidden,
+    /// Out of descriptors or memory.
+    Busy,
+    /// The disk fails.
+    Failed,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as K;
+        match error.kind() {
+            K::PermissionDenied => Self::Forbidden,
+            K::NotFound
+            | K::NotADirectory
+            | K::IsADirectory
+            | K::InvalidFilename
+            | K::InvalidInput
+            | K::CrossesDevices => Self::Missing,
+            K::OutOfMemory => Self::Busy,
+            _ if stdserve_sys::beneath::is_link_loop(&error) => Self::Missing,
+            _ if stdserve_sys::beneath::is_out_of_descriptors(&error) => Self::Busy,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// How long a file must have been left alone before what was read of it is kept, in seconds. The kernel's clock for files
+/// ticks every 10 ms at most; file systems over the network may be off by more.
+const SETTLED: i64 = 2;
+
+enum Fetched {
+    File(Arc<Item>, Option<File>),
+    Folder,
+}
+
+impl Files {
+    /// What `path` stands for, for a client that asks so.
+    pub(super) fn find(&self, path: &CleanPath, ask: &Ask<'_>) -> Result<Target, Trouble> {
+        if path.is_hidden() && !self.rules.hidden {
+            return Err(Trouble::Missing);
+        }
+        if !path.is_folder() {
+            return Ok(self.find_file(path.as_bytes(), ask)?.map_or(Target::Unslashed, Target::File));
+        }
+        let mut at = path.as_bytes().to_vec();
+        if !at.is_empty() {
+            at.push(b'/');
+        }
+        let stem = at.len();
+        for index in &self.rules.index {
+            at.extend_from_slice(index);
+            match self.find_file(&at, ask) {
+                Ok(Some(found)) => return Ok(Target::File(found)),
+                Ok(None) | Err(Trouble::Missing) => at.truncate(stem),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(Target::Folder(self.root.folder(path.as_bytes())?))
+    }
+
+    /// The file at `path` in the form that suits the client best. `None`: a folder is there.
+    pub(super) fn find_file(&self, path: &[u8], ask: &Ask<'_>) -> Result<Option<Found>, Trouble> {
+        let Fetched::File(plain, file) = self.fetch(path, Form::Plain)? else { return Ok(None) };
+        let size = plain.facts.size;
+        let makes = self.rules.compressed_sizes.contains(&size) && media_type::is_text(&plain.facts.content_type);
+        let varies = makes || self.rules.precompressed && !plain.facts.packed;
+        if !varies || ask.encodings.is_none() {
+            return Ok(Some(Found { item: plain, file, varies }));
+        }
+        if self.rules.precompressed && !plain.facts.packed {
+            for coding in ask.encodings.best() {
+                // One that cannot be read is as good as none: the plain file can.
+                if let Ok(Fetched::File(item, file)) = self.fetch(path, Form::Beside(coding)) {
+                    return Ok(Some(Found { item, file, varies }));
+                }
+            }
+        }
+        // Parts are those of the plain file.
+        if makes && ask.encodings.takes(Coding::Gzip) && !ask.conditions.has_range() {
+            let made = self.make(path, &plain, file.as_ref())?;
+            return Ok(Some(Found { item: made, file: None, varies }));
+        }
+        Ok(Some(Found { item: plain, file, varies }))
+    }
+
+    /// The file at `path` as it is.
+    pub(super) fn find_plain(&self, path: &[u8]) -> Result<Found, Trouble> {
+        match self.fetch(path, Form::Plain)? {
+            Fetched::File(item, file) => Ok(Found { item, file, varies: false }),
+            Fetched::Folder => Err(Trouble::Missing),
+        }
+    }
+
+    /// Opens, and reads if it is small, one form of the file at `path`; or takes it from memory.
+    fn fetch(&self, path: &[u8], form: Form) -> Result<Fetched, Trouble> {
+        let (beside, coding);
+        let at = match form {
+            Form::Beside(of) => {
+                beside = [path, of.suffix().as_bytes()].concat();
+                coding = Some(of);
+                &beside[..]
+            }
+            _ => {
+                coding = None;
+                path
+            }
+        };
+        if let Some(item) = self.kept.get(path, form)
+            && self.root.glance(at).is_ok_and(|now| now == item.status)
+        {
+            return Ok(Fetched::File(item, None));
+        }
+        let file = self.root.read(at)?;
+        let status = Status::of(&file)?;
+        match status.kind {
+            Kind::File => {}
+            Kind::Folder => return Ok(Fetched::Folder),
+            Kind::Link | Kind::Other => return Err(Trouble::Missing),
+        }
+        let mut facts = self.facts(path, &status, coding);
+        if status.size > self.rules.small_file {
+            return Ok(Fetched::File(Arc::new(Item { status, facts, content: None }), Some(file)));
+        }
+        let content = read(&file, status.size)?;
+        facts.size = content.len() as u64;
+        let item = Arc::new(Item { status, facts, content: Some(content) });
+        if is_settled(&status) {
+            self.kept.put(path, form, Arc::clone(&item));
+        }
+        Ok(Fetched::File(item, None))
+    }
+
+    /// Compresses the file at `path`, or takes it from memory.
+    fn make(&self, path: &[u8], plain: &Item, file: Option<&File>) -> Result<Arc<Item>, Trouble> {
+        if let Some(item) = self.kept.get(path, Form::Made)
+            && item.status == plain.status
+        {
+            return Ok(item);
+        }
+        let read_here;
+        let content = match (&plain.content, file) {
+            (Some(content), _) => content,
+            (None, Some(file)) => {
+                read_here = read(file, plain.facts.size)?;
+                &read_here
+            }
+            (None, None) => return Err(Trouble::Failed),
+        };
+        let content = gzip(content);
+        let mut facts = self.facts(path, &plain.status, Some(Coding::Gzip));
+        facts.size = content.len() as u64;
+        facts.made_here = true;
+        // Another version of the compressor may make other bytes of the same file: a weak tag (RFC 9110 §8.8.1).
+        facts.etag = format!("W/{}", plain.facts.etag);
+        let item = Arc::new(Item { status: plain.status, facts, content: Some(content) });
+        if is_settled(&plain.status) {
+            self.kept.put(path, Form::Made, Arc::clone(&item));
+        }
+        Ok(item)
+    }
+
+    /// The entity tag of a file in this state.
+    pub(super) fn etag(&self, path: &[u8], status: &Status) -> String {
+        self.facts(path, status, None).etag
+    }
+
+    fn facts(&self, path: &[u8], status: &Status, coding: Option<Coding>) -> Facts {
+        let name = last_name(path);
+        let content_type = self.rules.media_type(name);
+        let (seconds, nanoseconds) = status.modified;
+        Facts {
+            size: status.size,
+            modified: seconds,
+            etag: match coding {
+                None => format!("\"{seconds:x}.{nanoseconds:x}-{:x}\"", status.size),
+                // Two forms of a file must not share a strong tag (RFC 9110 §8.8.3.3).
+                Some(coding) => format!("\"{seconds:x}.{nanoseconds:x}-{:x}-{}\"", status.size, coding.name()),
+            },
+            last_modified: http_date(seconds),
+            packed: media_type::is_packed(&content_type),
+            content_type,
+            coding,
+            made_here: false,
+            cache_rule: self.rules.cache_rule(path),
+        }
+    }
+}
+
+/// The last name of a path.
+pub(super) fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// Whether a further change of the file would show in its status.
+fn is_settled(status: &Status) -> bool {
+    stdserve_sys::clock::unix_seconds() - status.changed.0 > SETTLED
+}
+
+/// As RFC 9110 §5.6.7 has it. What does not fit its four digits of the year becomes the first or the last that does.
+pub(super) fn http_date(seconds: i64) -> String {
+    const LAST: i64 = 253_402_300_799;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, LAST) as u64))
+}
+
+/// At most `size` bytes from the start; fewer where the file has become shorter.
+fn read(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; size as usize];
+    let mut done = 0;
+    while done < content.len() {
+        match file.read_at(&mut content[done..], done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(done);
+    Ok(content)
+}
