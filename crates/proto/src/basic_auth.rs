@@ -23,18 +23,11 @@ pub fn same(sent: &[u8], held: &[u8]) -> bool {
     std::hint::black_box(differ) == 0
 }
 
-/// RFC 4648 §4.
+/// RFC 4648 §4, in one line.
 fn base64(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            out.push(if digit <= group.len() { DIGITS[value as usize] } else { b'=' });
-        }
-    }
+    let mut out = Vec::new();
+    crate::xmlrpc::base64::encode_lines(bytes, &mut out);
+    out.retain(|byte| !byte.is_ascii_whitespace());
     out
 }
 

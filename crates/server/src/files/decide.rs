@@ -142,8 +142,8 @@ impl Files {
         let is_page = !path.last().contains(&b'.') || ask.names(b"text/html");
         if let Some(fallback) = &self.rules.fallback
             && is_page
-            && !(path.is_hidden() && !self.rules.hidden)
-            && let Some(found) = self.find_file(fallback, ask)?
+            && (self.rules.hidden || !path.is_hidden())
+            && let Ok(Some(found)) = self.find_file(fallback, ask)
         {
             return Ok(self.judge(found, ask, get));
         }

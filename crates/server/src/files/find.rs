@@ -8,12 +8,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use stdserve_proto::accept_encoding::Coding;
 use stdserve_proto::clean_path::CleanPath;
+use stdserve_proto::gzip::gzip;
 use stdserve_proto::media_type;
 use stdserve_sys::beneath::{Folder, Kind, Status};
 
 use super::Files;
 use super::ask::Ask;
-use super::compress::gzip;
 use super::kept::{Facts, Form, Item};
 
 /// A file that can be sent: what is said of it, and its content, in memory or open.
@@ -106,7 +106,8 @@ impl Files {
     pub(super) fn find_file(&self, path: &[u8], ask: &Ask<'_>) -> Result<Option<Found>, Trouble> {
         let Fetched::File(plain, file) = self.fetch(path, Form::Plain)? else { return Ok(None) };
         let size = plain.facts.size;
-        let makes = self.rules.compressed_sizes.contains(&size) && media_type::is_text(&plain.facts.content_type);
+        let makes =
+            self.rules.compressed_sizes.contains(&size) && media_type::is_text(&plain.facts.content_type);
         let varies = makes || self.rules.precompressed && !plain.facts.packed;
         if !varies || ask.encodings.is_none() {
             return Ok(Some(Found { item: plain, file, varies }));
@@ -137,18 +138,9 @@ impl Files {
 
     /// Opens, and reads if it is small, one form of the file at `path`; or takes it from memory.
     fn fetch(&self, path: &[u8], form: Form) -> Result<Fetched, Trouble> {
-        let (beside, coding);
-        let at = match form {
-            Form::Beside(of) => {
-                beside = [path, of.suffix().as_bytes()].concat();
-                coding = Some(of);
-                &beside[..]
-            }
-            _ => {
-                coding = None;
-                path
-            }
-        };
+        let coding = if let Form::Beside(coding) = form { Some(coding) } else { None };
+        let beside = coding.map(|coding| [path, coding.suffix().as_bytes()].concat());
+        let at = beside.as_deref().unwrap_or(path);
         if let Some(item) = self.kept.get(path, form)
             && self.root.glance(at).is_ok_and(|now| now == item.status)
         {
@@ -218,7 +210,9 @@ impl Files {
             etag: match coding {
                 None => format!("\"{seconds:x}.{nanoseconds:x}-{:x}\"", status.size),
                 // Two forms of a file must not share a strong tag (RFC 9110 §8.8.3.3).
-                Some(coding) => format!("\"{seconds:x}.{nanoseconds:x}-{:x}-{}\"", status.size, coding.name()),
+                Some(coding) => {
+                    format!("\"{seconds:x}.{nanoseconds:x}-{:x}-{}\"", status.size, coding.name())
+                }
             },
             last_modified: http_date(seconds),
             packed: media_type::is_packed(&content_type),

@@ -174,7 +174,10 @@ mod tests {
         kept.put(b"a", Form::Beside(Coding::Gzip), item(2));
         kept.put(b"a", Form::Made, item(3));
         let len = |form| kept.get(b"a", form).and_then(|item| item.content.as_ref().map(Vec::len));
-        assert_eq!([len(Form::Plain), len(Form::Beside(Coding::Gzip)), len(Form::Made)], [Some(1), Some(2), Some(3)]);
+        assert_eq!(
+            [len(Form::Plain), len(Form::Beside(Coding::Gzip)), len(Form::Made)],
+            [Some(1), Some(2), Some(3)]
+        );
         assert_eq!(len(Form::Beside(Coding::Brotli)), None);
         let before = kept.lock().young_size;
         for _ in 0..100 {

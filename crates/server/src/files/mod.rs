@@ -20,7 +20,6 @@
 //! | forms of other sites that bring files | refused by `Sec-Fetch-Site` and `Origin` |
 
 mod ask;
-mod compress;
 mod decide;
 mod find;
 mod kept;
@@ -63,6 +62,7 @@ pub struct Files {
 impl Files {
     /// Opens the folder and checks the options. Fails where the folder cannot be opened, and with
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), in words for the user, where an option makes no sense.
+    #[allow(clippy::needless_pass_by_value)] // services are made this way
     pub fn new(options: Options) -> io::Result<Self> {
         let rules = Rules::new(&options)?;
         let root = Root::open(&options.root).map_err(|error| {

@@ -59,13 +59,19 @@ impl Rules {
         let mut types = HashMap::new();
         for (extension, media_type) in &options.types {
             check_field("Content-Type", media_type)?;
-            types.insert(extension.trim_start_matches('.').to_ascii_lowercase().into_bytes(), media_type.clone());
+            types.insert(
+                extension.trim_start_matches('.').to_ascii_lowercase().into_bytes(),
+                media_type.clone(),
+            );
         }
         check_field("Content-Type", &options.default_type)?;
         check_field("Content-Type", &options.charset)?;
         for user in &options.users {
             if user.name.contains(':') {
-                return Err(invalid(format!("the user name {:?} has a colon (RFC 7617 section 2)", user.name)));
+                return Err(invalid(format!(
+                    "the user name {:?} has a colon (RFC 7617 section 2)",
+                    user.name
+                )));
             }
         }
         let mut cors = Vec::new();

@@ -74,7 +74,12 @@ impl Files {
         self.carry_out(exchange, Decision { what, cors: Cors::Nobody }, Some(handover));
     }
 
-    pub(super) fn carry_out(&self, mut exchange: Exchange, decision: Decision, for_app: Option<&Handover<'_>>) {
+    pub(super) fn carry_out(
+        &self,
+        mut exchange: Exchange,
+        decision: Decision,
+        for_app: Option<&Handover<'_>>,
+    ) {
         let Decision { what, cors } = decision;
         let what = match what {
             What::Put(put) => self.put(&mut exchange, &put),
@@ -253,8 +258,11 @@ impl Head<'_> {
         if matches!(self.cors, Cors::Everybody | Cors::Site(_)) {
             self.field("Access-Control-Expose-Headers", CORS_EXPOSED)?;
         }
-        let varies = varies.iter().chain(&[("Origin", origin_counts)]).filter(|(_, varies)| *varies);
-        let names: Vec<&str> = varies.map(|(name, _)| *name).collect();
+        let mut names: Vec<&str> =
+            varies.iter().filter(|(_, varies)| *varies).map(|(name, _)| *name).collect();
+        if origin_counts {
+            names.push("Origin");
+        }
         match names[..] {
             [] => Ok(()),
             [one] => self.field("Vary", one.as_bytes()),
@@ -270,9 +278,9 @@ impl Head<'_> {
         let facts = &found.item.facts;
         let status = if matches!(part, Part::Whole) { 200 } else { 206 };
         self.begin(status, &[("Accept-Encoding", found.varies)])?;
-        let own = self.for_app.and_then(|app| {
-            app.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"))
-        });
+        let own = self
+            .for_app
+            .and_then(|app| app.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"content-type")));
         let content_type = own.map_or(facts.content_type.as_bytes(), |(_, value)| value);
         let mut scratch = Vec::new();
         let size = match part {

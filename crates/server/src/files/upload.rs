@@ -87,10 +87,9 @@ impl Files {
         let folder = self.root.folder(parent).map_err(|error| no_folder(&error))?;
         let there = folder.status(name).ok();
         let etag = there.map(|status| self.etag(bytes, &status));
-        let now = there.zip(etag.as_ref()).map(|(status, etag)| Validators {
-            etag: etag.as_bytes(),
-            modified: status.modified.0,
-        });
+        let now = there
+            .zip(etag.as_ref())
+            .map(|(status, etag)| Validators { etag: etag.as_bytes(), modified: status.modified.0 });
         if ask.conditions.judge(false, now) != Outcome::Proceed {
             return Err(refuse(412, "The file is not the one that was meant."));
         }
@@ -119,7 +118,7 @@ impl Files {
     }
 
     pub(super) fn put(&self, exchange: &mut Exchange, put: &Put) -> What {
-        self.try_put(exchange, put).unwrap_or_else(|failure| failure.into())
+        self.try_put(exchange, put).unwrap_or_else(Into::into)
     }
 
     fn try_put(&self, exchange: &mut Exchange, put: &Put) -> Result<What, Failure> {
@@ -145,7 +144,7 @@ impl Files {
     }
 
     pub(super) fn form(&self, exchange: &mut Exchange, form: &Form) -> What {
-        self.try_form(exchange, form).unwrap_or_else(|failure| failure.into())
+        self.try_form(exchange, form).unwrap_or_else(Into::into)
     }
 
     fn try_form(&self, exchange: &mut Exchange, form: &Form) -> Result<What, Failure> {
@@ -158,6 +157,7 @@ impl Files {
         loop {
             let (done, event) =
                 reader.read(&buffer).map_err(|_| Failure(400, "The form is not well-formed."))?;
+            let is_hungry = event == FormEvent::Incomplete;
             match event {
                 FormEvent::Part(part) => {
                     parts += 1;
@@ -186,7 +186,6 @@ impl Files {
                 FormEvent::End => return Ok(What::SeeOther(form.location.clone())),
                 FormEvent::Incomplete => {}
             }
-            let is_hungry = event == FormEvent::Incomplete;
             buffer.drain(..done);
             if is_hungry && fill(&mut body, &mut buffer)? == 0 {
                 return Err(CUT_OFF);
@@ -228,8 +227,12 @@ impl From<io::Error> for Failure {
         use io::ErrorKind as K;
         match error.kind() {
             K::AlreadyExists | K::IsADirectory => TAKEN,
-            K::PermissionDenied | K::ReadOnlyFilesystem => Self(403, "The server is not allowed to write here."),
-            K::StorageFull | K::QuotaExceeded | K::FileTooLarge => Self(507, "There is no room for the file."),
+            K::PermissionDenied | K::ReadOnlyFilesystem => {
+                Self(403, "The server is not allowed to write here.")
+            }
+            K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
+                Self(507, "There is no room for the file.")
+            }
             K::InvalidFilename => Self(400, "The name of the file is too long."),
             _ => Self(500, "The server could not write the file."),
         }

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn folders_first_in_any_order() {
-        let row = |name: &str, is_folder, size, modified| Row { name: name.into(), is_folder, size, modified };
+        let row =
+            |name: &str, is_folder, size, modified| Row { name: name.into(), is_folder, size, modified };
         let rows = [row("f", true, 9, 1), row("a", false, 3, 5), row("b", false, 1, 7), row("e", true, 5, 2)];
         let names = |query: &str| {
             let mut rows = rows.clone();

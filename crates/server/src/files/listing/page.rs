@@ -1,5 +1,7 @@
 //! The page of a folder: one answer without anything beside it, that works without scripts.
 
+use std::fmt::Write;
+
 use stdserve_proto::access_log::Time;
 
 use super::order::{Key, Order};
@@ -12,6 +14,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// smuggle in, in spite of escaping, does not run.
 pub(crate) const PAGE_POLICY: &str = "default-src 'none'; style-src 'sha256-Uyqs7VkTRbopSEEhIhu/PcZO3QrfPS2Lw7iBzB9lFes='; script-src 'sha256-amKiMJwXO1VinlvL5TyjtU3D8WUpNOtdjQAsA7xQnDY='; form-action 'self'; base-uri 'none'";
 
+/// Writing to a string does not fail: what it gives is dropped.
 impl List<'_> {
     pub(super) fn html(&self) -> String {
         let mut out = String::with_capacity(8192 + self.rows.len() * 256);
@@ -25,16 +28,20 @@ impl List<'_> {
         out.push_str("</title>\n<style>");
         out.push_str(STYLE);
         out.push_str("</style>\n</head>\n<body>\n<main>\n<h1>");
-        self.crumbs(&mount, &path, &mut out);
+        crumbs(&mount, &path, &mut out);
         out.push_str("</h1>\n");
-        out.push_str("<label hidden>Filter: <input id=\"filter\" type=\"search\" autocomplete=\"off\"></label>\n");
+        out.push_str(
+            "<label hidden>Filter: <input id=\"filter\" type=\"search\" autocomplete=\"off\"></label>\n",
+        );
         out.push_str("<table>\n<thead><tr>");
         for (key, name, title) in Key::ALL {
             self.heading(key, name, title, &mut out);
         }
         out.push_str("</tr></thead>\n<tbody>\n");
         if !path.is_empty() {
-            out.push_str("<tr class=\"folder\"><td><a id=\"above\" href=\"../\">../</a></td><td></td><td></td></tr>\n");
+            out.push_str(
+                "<tr class=\"folder\"><td><a id=\"above\" href=\"../\">../</a></td><td></td><td></td></tr>\n",
+            );
         }
         for row in &self.rows {
             html_row(row, &mut out);
@@ -43,33 +50,15 @@ impl List<'_> {
         self.summary(&mut out);
         if self.upload {
             out.push_str("<form method=\"post\" enctype=\"multipart/form-data\">");
-            out.push_str("<label>Bring files: <input type=\"file\" name=\"file\" multiple required></label> ");
+            out.push_str(
+                "<label>Bring files: <input type=\"file\" name=\"file\" multiple required></label> ",
+            );
             out.push_str("<button>Upload</button></form>\n");
         }
         out.push_str("</main>\n<script>");
         out.push_str(SCRIPT);
         out.push_str("</script>\n</body>\n</html>\n");
         out
-    }
-
-    /// The way here from the root, each folder a link. They are relative, so that they hold behind any proxy.
-    fn crumbs(&self, mount: &str, path: &str, out: &mut String) {
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        let mut above = names.len();
-        let mut crumb = |text: &str, out: &mut String| {
-            out.push_str("<a href=\"");
-            out.push_str(if above == 0 { "./" } else { "" });
-            out.push_str(&"../".repeat(above));
-            out.push_str("\">");
-            escape(text, out);
-            out.push_str("/</a>");
-            above = above.saturating_sub(1);
-        };
-        crumb(mount, out);
-        for name in names {
-            out.push(' ');
-            crumb(name, out);
-        }
     }
 
     fn heading(&self, key: Key, name: &str, title: &str, out: &mut String) {
@@ -79,7 +68,7 @@ impl List<'_> {
             (true, true) => (" aria-sort=\"descending\"", "asc"),
             (false, _) => ("", "asc"),
         };
-        out.push_str(&format!("<th{sort}><a href=\"?sort={name}&amp;order={order}\">{title}</a></th>"));
+        let _ = write!(out, "<th{sort}><a href=\"?sort={name}&amp;order={order}\">{title}</a></th>");
     }
 
     fn summary(&self, out: &mut String) {
@@ -87,13 +76,34 @@ impl List<'_> {
         let files = self.rows.len() - folders;
         let total: u64 = self.rows.iter().filter(|row| !row.is_folder).map(|row| row.size).sum();
         let plural = |count: usize| if count == 1 { "" } else { "s" };
-        out.push_str(&format!(
-            "<p>{folders} folder{}, {files} file{}, {}.{}</p>\n",
+        let _ = writeln!(
+            out,
+            "<p>{folders} folder{}, {files} file{}, {}.{}</p>",
             plural(folders),
             plural(files),
             human(total),
             if self.more { " There is more than is listed here." } else { "" }
-        ));
+        );
+    }
+}
+
+/// The way here from the root, each folder a link. They are relative, so that they hold behind any proxy.
+fn crumbs(mount: &str, path: &str, out: &mut String) {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    let mut above = names.len();
+    let mut crumb = |text: &str, out: &mut String| {
+        out.push_str("<a href=\"");
+        out.push_str(if above == 0 { "./" } else { "" });
+        out.push_str(&"../".repeat(above));
+        out.push_str("\">");
+        escape(text, out);
+        out.push_str("/</a>");
+        above = above.saturating_sub(1);
+    };
+    crumb(mount, out);
+    for name in names {
+        out.push(' ');
+        crumb(name, out);
     }
 }
 
@@ -106,14 +116,14 @@ fn html_row(row: &Row, out: &mut String) {
     if row.is_folder {
         out.push('>');
     } else {
-        out.push_str(&format!(" title=\"{} bytes\">{}", row.size, human(row.size)));
+        let _ = write!(out, " title=\"{} bytes\">{}", row.size, human(row.size));
     }
     let mut time = Vec::new();
     Time { seconds: row.modified, micros: 0, offset: 0 }.rfc3339(&mut time);
     let time = String::from_utf8_lossy(&time);
     let (day, rest) = time.split_once('T').unwrap_or_default();
     let minute = rest.get(..5).unwrap_or_default();
-    out.push_str(&format!("</td><td><time datetime=\"{day}T{minute}Z\">{day} {minute}</time></td></tr>\n"));
+    let _ = writeln!(out, "</td><td><time datetime=\"{day}T{minute}Z\">{day} {minute}</time></td></tr>");
 }
 
 /// Makes text of anything, within elements and within attributes in double quotes.
@@ -126,7 +136,9 @@ fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // Marks that turn the direction of what follows make names look like others (`gpj.exe`).
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push('\u{fffd}'),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push('\u{fffd}');
+            }
             control if control.is_control() => out.push('\u{fffd}'),
             plain => out.push(plain),
         }
