@@ -12,6 +12,7 @@ mod engine;
 mod interpreter;
 mod listen;
 mod log;
+mod ready_made;
 mod services;
 mod setup;
 mod template;

@@ -4,14 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use stdserve_config::{ServiceKind, ServiceSpec};
+use stdserve_server::cgi::Cgi;
 use stdserve_server::{Builder, Run, Server, Service, ThreadSource};
 use stdserve_sys::listener::Listener;
 
 use crate::interpreter::{Interpreter, Place};
+use crate::ready_made;
 
 /// The services of a group.
 pub(crate) struct Services {
     list: Vec<(ServiceSpec, Arc<dyn Service>)>,
+    /// Those whose scripts end with the worker.
+    scripts: Vec<Arc<Cgi>>,
 }
 
 /// Makes the services of a worker. What needs the interpreter has been loaded.
@@ -20,40 +24,44 @@ pub(crate) fn make(
     specs: &[ServiceSpec],
     place: &Place<'_>,
 ) -> io::Result<Services> {
-    let list = specs
-        .iter()
-        .map(|spec| Ok((spec.clone(), service(interpreter, spec, place)?)))
-        .collect::<io::Result<_>>()?;
-    Ok(Services { list })
-}
-
-fn service(
-    interpreter: &mut dyn Interpreter,
-    spec: &ServiceSpec,
-    place: &Place<'_>,
-) -> io::Result<Arc<dyn Service>> {
-    match &spec.kind {
-        ServiceKind::Wsgi { .. }
-        | ServiceKind::Rpc { .. }
-        | ServiceKind::Stream { .. }
-        | ServiceKind::Datagram { .. } => interpreter.service(spec, place),
-        ServiceKind::Files(_) | ServiceKind::Cgi(_) => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, format!("{} is not in this version", spec.name)))
-        }
+    let mut services = Services { list: Vec::new(), scripts: Vec::new() };
+    for spec in specs {
+        let service: Arc<dyn Service> = match &spec.kind {
+            ServiceKind::Wsgi { .. }
+            | ServiceKind::Rpc { .. }
+            | ServiceKind::Stream { .. }
+            | ServiceKind::Datagram { .. } => interpreter.service(spec, place)?,
+            ServiceKind::Files(_) => {
+                let message = format!("{} is not in this version", spec.name);
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+            ServiceKind::Cgi(options) => {
+                let cgi = Arc::new(ready_made::cgi(options, Arc::clone(place.log))?);
+                services.scripts.push(Arc::clone(&cgi));
+                cgi
+            }
+        };
+        services.list.push((spec.clone(), service));
     }
+    Ok(services)
 }
 
 impl Services {
+    /// The worker ends: nothing that it has started goes on without it.
+    pub(crate) fn end(&self) {
+        self.scripts.iter().for_each(|cgi| cgi.end_all());
+    }
+
     /// The server of a worker: each service where it is mounted.
     pub(crate) fn build(
-        self,
+        &self,
         builder: Builder,
         listeners: Vec<Listener>,
         threads: Arc<dyn ThreadSource>,
     ) -> io::Result<Server> {
         let mut elsewhere: Arc<dyn Service> = Arc::new(Nothing);
-        for (_, service) in self.list {
-            elsewhere = service;
+        for (_, service) in &self.list {
+            elsewhere = Arc::clone(service);
         }
         builder.listeners(listeners).build(elsewhere, threads)
     }

@@ -96,6 +96,7 @@ fn serve(
             row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
         }
     });
+    services.end();
     interpreter.end(&|trouble| log.say(Level::Error, trouble));
     watcher.close(LAST_LINES);
     log.close(LAST_LINES);
