@@ -3,8 +3,45 @@
 use std::io;
 use std::sync::Arc;
 
-use stdserve_config::{CgiOptions, ScriptStderr};
-use stdserve_server::{Log, cgi};
+use stdserve_config::{CgiOptions, FilesOptions, ScriptStderr};
+use stdserve_server::{Log, cgi, files};
+
+/// A folder of files.
+pub(crate) fn files(options: &FilesOptions) -> io::Result<files::Files> {
+    let cache = |(pattern, value): &(String, String)| files::CacheRule {
+        pattern: pattern.clone(),
+        value: value.clone(),
+    };
+    let user =
+        |(name, password): &(String, String)| files::User { name: name.clone(), password: password.clone() };
+    files::Files::new(files::Options {
+        root: options.directory.clone(),
+        index: options.index.clone(),
+        listing: options.listing,
+        listing_limit: options.listing_limit,
+        hidden: options.hidden,
+        precompressed: options.precompressed,
+        compress: options.compress,
+        compress_from: options.compress_from,
+        compress_to: options.compress_to,
+        not_found: options.not_found.clone(),
+        fallback: options.fallback.clone(),
+        headers: options.headers.clone(),
+        cors: options.cors.clone(),
+        cache_control: options.cache_control.iter().map(cache).collect(),
+        users: options.users.iter().map(user).collect(),
+        realm: options.realm.clone(),
+        types: options.types.clone(),
+        default_type: options.default_type.clone(),
+        charset: options.charset.clone(),
+        ranges: options.ranges,
+        small_file: options.small_file,
+        memory: options.memory,
+        upload: options.upload,
+        upload_limit: options.upload_limit,
+        upload_replace: options.upload_replace,
+    })
+}
 
 /// A folder of CGI scripts, whose trouble is told to `log`.
 pub(crate) fn cgi(options: &CgiOptions, log: Arc<dyn Log>) -> io::Result<cgi::Cgi> {

@@ -31,10 +31,7 @@ pub(crate) fn make(
             | ServiceKind::Rpc { .. }
             | ServiceKind::Stream { .. }
             | ServiceKind::Datagram { .. } => interpreter.service(spec, place)?,
-            ServiceKind::Files(_) => {
-                let message = format!("{} is not in this version", spec.name);
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
+            ServiceKind::Files(options) => Arc::new(ready_made::files(options)?),
             ServiceKind::Cgi(options) => {
                 let cgi = Arc::new(ready_made::cgi(options, Arc::clone(place.log))?);
                 services.scripts.push(Arc::clone(&cgi));
