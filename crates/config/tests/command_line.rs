@@ -1,50 +1,13 @@
 //! From arguments, environment and files to settings, through the public door.
 
-use std::collections::HashMap;
+mod world;
+
 use std::io;
 use std::path::Path;
 
 use proptest::prelude::*;
-use stdserve_config::{
-    Command, Raw, Serve, Source, Surroundings, UsageError, parse, parse_run, parse_server,
-};
-
-/// A made-up world: environment and files.
-fn run(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Command, UsageError> {
-    let files: HashMap<_, _> =
-        files.iter().map(|(name, text)| (Path::new("/srv").join(name), *text)).collect();
-    let read = |path: &Path| {
-        files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    };
-    let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    parse(argv, &Surroundings { env, cwd: "/srv".into(), read: &read })
-}
-
-fn serve(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Serve {
-    match run(argv, env, files) {
-        Ok(Command::Serve(serve)) => *serve,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn error(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> String {
-    run(argv, env, files).expect_err("refused").to_string()
-}
-
-fn printed(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> String {
-    match run(argv, env, files) {
-        Ok(Command::Print(text)) => text,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn target(serve: &Serve) -> String {
-    serve.groups[0].services[0].kind.target()
-}
-
-fn binds(serve: &Serve) -> Vec<String> {
-    serve.configuration.settings.listen.bind.iter().map(ToString::to_string).collect()
-}
+use stdserve_config::{Raw, Source, Surroundings, parse, parse_run, parse_server};
+use world::{binds, error, printed, run, serve, target};
 
 #[test]
 fn the_verb_may_be_left_out_and_options_stand_anywhere() {
