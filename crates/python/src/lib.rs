@@ -2,7 +2,8 @@
 //!
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
-//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can. `selectors` waits for `stdserve.selectors`.
+//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can. `selectors` waits for
+//! `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
@@ -14,6 +15,7 @@ mod gateway;
 mod interpreter;
 mod selectors;
 mod services;
+mod xmlrpc;
 
 /// The native half of stdserve.
 // Objects are used again where their reference count says that nobody else has them: that asks for the GIL.
@@ -27,6 +29,8 @@ mod _stdserve {
     use super::embedded::Embedded;
     #[pymodule_export]
     use super::selectors::epoll_select;
+    #[pymodule_export]
+    use super::xmlrpc::{gunzip, xmlrpc_dumps, xmlrpc_loads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

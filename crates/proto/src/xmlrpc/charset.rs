@@ -34,11 +34,12 @@ pub fn to_utf8(
         if !rest_of_unit.is_empty() {
             return refuse(Problem::UnclosedToken, document.len());
         }
-        return match declared(text.as_bytes()) {
-            Some(name) if !name.to_ascii_uppercase().starts_with("UTF-16") => {
-                refuse(Problem::WrongEncoding, 0)
-            }
-            _ => Ok(Cow::Owned(text)),
+        let name = declared(text.as_bytes()).unwrap_or("UTF-16").to_ascii_uppercase();
+        return match &*name {
+            "UTF-16" | "UTF-16BE" | "UTF-16LE" => Ok(Cow::Owned(text)),
+            "UTF-8" | "US-ASCII" | "ISO-8859-1" => refuse(Problem::WrongEncoding, 0),
+            _ if table(&name).is_some() => refuse(Problem::WrongEncoding, 0),
+            _ => refuse(Problem::UnknownEncoding, 0),
         };
     }
     let name = declared(rest).unwrap_or("UTF-8").to_ascii_uppercase();
@@ -80,6 +81,12 @@ fn is_like_ascii(table: &ByteTable) -> bool {
     (0..128_u8).all(|byte| table[usize::from(byte)] == Some(char::from(byte)))
 }
 
+/// `EncName` of XML 1.0, §4.3.3.
+pub(super) fn is_encoding_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
 /// The name in `encoding="…"` of an XML declaration. That the declaration is well-formed is checked later.
 fn declared(document: &[u8]) -> Option<&str> {
     let rest = document.strip_prefix(b"<?xml")?;
@@ -89,8 +96,6 @@ fn declared(document: &[u8]) -> Option<&str> {
     let rest = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
     let (quote, rest) = rest.split_first()?;
     let name = &rest[..memchr::memchr(*quote, rest)?];
-    if name.is_empty() || !name.is_ascii() {
-        return None;
-    }
-    std::str::from_utf8(name).ok()
+    let name = std::str::from_utf8(name).ok()?;
+    is_encoding_name(name).then_some(name)
 }

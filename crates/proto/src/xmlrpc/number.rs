@@ -1,7 +1,5 @@
 //! Numbers as Python reads and writes them.
 
-use std::io::Write as _;
-
 /// The integer, where `text` is a plain one: an optional minus and at most 18 ASCII digits. Python's `int()` takes
 /// more (spaces, underscores, other digits), which is left to others.
 pub(super) fn plain_integer(text: &str) -> Option<i64> {
@@ -32,8 +30,8 @@ pub(super) fn plain_double(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// Appends `value` as Python's `repr` writes it: the shortest digits that give the same number again, with an
-/// exponent below 1e-4 and from 1e16 on.
+/// Appends `value` as Python's `repr` writes it: the shortest digits that give the same number again, of two that are
+/// equally near the even one, with an exponent below 1e-4 and from 1e16 on.
 pub(super) fn write_double(value: f64, out: &mut Vec<u8>) {
     if value.is_nan() {
         return out.extend_from_slice(b"nan");
@@ -41,28 +39,36 @@ pub(super) fn write_double(value: f64, out: &mut Vec<u8>) {
     if value.is_infinite() {
         return out.extend_from_slice(if value < 0.0 { b"-inf" } else { b"inf" });
     }
-    // Rust writes the same digits; what differs is where the exponent begins.
-    let magnitude = value.abs();
-    if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        let start = out.len();
-        let _ = write!(out, "{value}");
-        if !out[start..].contains(&b'.') {
-            out.extend_from_slice(b".0");
+    // Ryu chooses the same digits; the standard library rounds halves up. What differs is the exponent.
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value).as_bytes();
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (b"-".as_slice(), digits),
+        digits => (b"".as_slice(), digits),
+    };
+    out.extend_from_slice(sign);
+    if let Some(digits) = digits.strip_prefix(b"0.0000") {
+        // `0.000012` is `1.2e-05` in Python.
+        let (first, rest) = digits.split_at(1);
+        out.extend_from_slice(first);
+        if !rest.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(rest);
         }
-        return;
+        return out.extend_from_slice(b"e-05");
     }
-    let start = out.len();
-    let _ = write!(out, "{value:e}");
-    // `1e16` is `1e+16` in Python, and `1e-5` is `1e-05`.
-    let Some(at) = out[start..].iter().position(|&byte| byte == b'e') else { return };
-    let exponent = out.split_off(start + at + 1);
-    let (sign, digits) = match &*exponent {
-        [b'-', digits @ ..] => (b'-', digits),
-        digits => (b'+', digits),
+    let Some(at) = digits.iter().position(|&byte| byte == b'e') else {
+        return out.extend_from_slice(digits);
+    };
+    // `1e16` is `1e+16`, and `1e-7` is `1e-07`.
+    out.extend_from_slice(&digits[..=at]);
+    let (sign, exponent) = match &digits[at + 1..] {
+        [b'-', exponent @ ..] => (b'-', exponent),
+        exponent => (b'+', exponent),
     };
     out.push(sign);
-    if digits.len() < 2 {
+    if exponent.len() < 2 {
         out.push(b'0');
     }
-    out.extend_from_slice(digits);
+    out.extend_from_slice(exponent);
 }

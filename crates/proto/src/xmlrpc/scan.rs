@@ -3,6 +3,7 @@
 //! Well-formedness is checked as expat checks it, but for what a DOCTYPE would bring, which is refused. Names are not
 //! copied; text is handed out in the pieces in which it stands.
 
+use super::charset::is_encoding_name;
 use super::error::{DecodeError, Problem};
 use super::limits::Limits;
 
@@ -548,11 +549,8 @@ impl<'a> Scanner<'a> {
             let Some(value) = self.declared() else { return self.refuse(Problem::BadDeclaration) };
             let good = match name {
                 "standalone" => matches!(value, "yes" | "no"),
-                "encoding" => {
-                    value.starts_with(|first: char| first.is_ascii_alphabetic())
-                        && value.bytes().all(|byte| is_ascii_name(byte) && byte != b':')
-                }
-                _ => !value.is_empty() && value.bytes().all(is_ascii_name),
+                "encoding" => is_encoding_name(value),
+                _ => value.bytes().all(is_ascii_name),
             };
             if !good {
                 return self.refuse(Problem::BadDeclaration);

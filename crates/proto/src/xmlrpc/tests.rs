@@ -235,6 +235,7 @@ fn encodings_are_those_of_the_document() {
     assert_eq!(read(&declared("utf-8", b"\xed\xa0\x80")), Err(Problem::InvalidToken));
     assert_eq!(read(&declared("utf-16", b"x")), Err(Problem::WrongEncoding));
     assert_eq!(read(&declared("klingon", b"x")), Err(Problem::UnknownEncoding));
+    assert_eq!(read(&declared("<b>", b"x")), Err(Problem::BadDeclaration));
     for to_bytes in [u16::to_be_bytes, u16::to_le_bytes] {
         let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(to_bytes).collect() };
         let document = format!("<params><value>{euro}</value></params>");
@@ -298,6 +299,11 @@ fn doubles_are_written_as_python_writes_them() {
         (0.1, "0.1"),
         (1e-4, "0.0001"),
         (1e-5, "1e-05"),
+        (-1.25e-5, "-1.25e-05"),
+        (1e-7, "1e-07"),
+        // Two are equally short and equally near.
+        (954_346_066_910_949.25, "954346066910949.2"),
+        (17_877_274_587_747.062_5, "17877274587747.062"),
         (1.5e-10, "1.5e-10"),
         (123_456_789.125, "123456789.125"),
         (1e15, "1000000000000000.0"),
