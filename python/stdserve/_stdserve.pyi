@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self, Unpack, final
+from typing import Any, Literal, Self, Unpack, final, overload
 from wsgiref.types import WSGIApplication
 
 from stdserve._options import ServerOptions
@@ -58,3 +58,42 @@ class Server:
 @final
 class FileWrapper:
     """What `environ["wsgi.file_wrapper"]` is."""
+
+def xmlrpc_loads(
+    data: bytes | bytearray | str,
+    use_datetime: bool = False,
+    use_builtin_types: bool = False,
+    *,
+    max_bytes: int | None = None,
+    max_depth: int | None = None,
+    max_elements: int | None = None,
+) -> tuple[tuple[Any, ...], str | None]:
+    """Parameters and method of an XML-RPC document. A `Fault` is raised."""
+
+@overload
+def xmlrpc_dumps(
+    params: object,
+    methodname: str | None = None,
+    methodresponse: bool = False,
+    encoding: str | None = None,
+    allow_none: bool = False,
+    *,
+    as_bytes: Literal[False] = False,
+) -> str | None: ...
+@overload
+def xmlrpc_dumps(
+    params: object,
+    methodname: str | None = None,
+    methodresponse: bool = False,
+    encoding: str | None = None,
+    allow_none: bool = False,
+    *,
+    as_bytes: Literal[True],
+) -> bytes | None:
+    """An XML-RPC document, or None where there is a value that is not written natively."""
+
+def gunzip(data: bytes, max_bytes: int, max_ratio: int) -> bytes:
+    """Inflates `data`; ValueError where more comes out than allowed."""
+
+def gzip(data: bytes) -> bytes:
+    """Compresses `data`, quickly rather than well."""

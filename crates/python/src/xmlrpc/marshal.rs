@@ -77,6 +77,7 @@ pub(super) fn write_document(
 }
 
 /// The answer that `value` is, as UTF-8.
+#[allow(dead_code)] // for the service, which follows
 pub(crate) fn write_response(
     types: &Types,
     value: &Bound<'_, PyAny>,
@@ -93,6 +94,7 @@ pub(crate) fn write_response(
 }
 
 /// A fault, as UTF-8.
+#[allow(dead_code)] // as above
 pub(crate) fn write_fault(code: i32, text: &str) -> Vec<u8> {
     let mut out = Encoder::default();
     out.begin(Header::Response, None);

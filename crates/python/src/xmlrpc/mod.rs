@@ -16,10 +16,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyString, PyTuple};
 use stdserve_proto::gzip;
 use stdserve_proto::xmlrpc::{Kind, Limits};
 
-pub(crate) use errors::Refusal;
-pub(crate) use marshal::{Extensions, Unfit, write_fault, write_response};
-pub(crate) use objects::{Loaded, Wishes, load};
-pub(crate) use types::Types;
+use errors::Refusal;
+use objects::{Wishes, load};
+use types::Types;
 
 /// `xmlrpc.client.loads`: the parameters, and the name of the method where there is one.
 ///
@@ -114,4 +113,11 @@ pub(crate) fn gunzip<'py>(
         .detach(|| gzip::gunzip(data, max_bytes, max_ratio))
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(PyBytes::new(py, &inflated))
+}
+
+/// `data`, compressed quickly rather than well.
+#[pyfunction]
+#[pyo3(name = "gzip")]
+pub(crate) fn compress<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &py.detach(|| gzip::gzip(data)))
 }
