@@ -54,8 +54,8 @@ pub(crate) fn xmlrpc_loads<'py>(
 }
 
 /// Hands `data` to `read` as text.
-fn with_text<'py, R>(
-    data: &Bound<'py, PyAny>,
+fn with_text<R>(
+    data: &Bound<'_, PyAny>,
     limits: &Limits,
     read: impl FnOnce(&str) -> Result<R, Refusal>,
 ) -> Result<R, Refusal> {

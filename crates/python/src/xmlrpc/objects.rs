@@ -120,13 +120,12 @@ impl Build for Objects<'_, '_> {
         let place = (bytes.len() * 7 + ends) % NAMES;
         let known =
             self.names[place].as_ref().filter(|known| known.to_str().is_ok_and(|known| known == text));
-        let name = match known {
-            Some(known) => known.clone(),
-            None => {
-                let name = self.text(text)?;
-                self.names[place] = Some(name.clone());
-                name
-            }
+        let name = if let Some(known) = known {
+            known.clone()
+        } else {
+            let name = self.text(text)?;
+            self.names[place] = Some(name.clone());
+            name
         };
         self.put(name.into_any())
     }
