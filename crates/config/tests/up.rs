@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 use stdserve_config::{MountSpec, Serve, ServiceKind};
 use world::{error, printed, run, serve};
@@ -359,9 +361,9 @@ proptest! {
     ) {
         let mut file = top;
         for (name, entries) in tables {
-            file.push_str(&format!("[services.{name}]\n"));
+            let _ = writeln!(file, "[services.{name}]");
             for (key, value) in entries {
-                file.push_str(&format!("{key} = {value}\n"));
+                let _ = writeln!(file, "{key} = {value}");
             }
         }
         for print in ["--print-config", "--check-config"] {
