@@ -164,9 +164,10 @@ fn non_empty(path: &[u8]) -> &[u8] {
     if path.is_empty() { b"." } else { path }
 }
 
-/// Whether an error says that links lead in a circle (`ELOOP`).
-pub fn is_link_loop(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ELOOP)
+/// Whether an error of opening says that there is no file to be read, for reasons that `ErrorKind` does not know: links in a
+/// circle (`ELOOP`), a socket or a device that nobody drives (`ENXIO`, `ENODEV`).
+pub fn is_no_file(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO | libc::ENODEV))
 }
 
 /// Whether an error says that no more files can be open at once (`EMFILE`, `ENFILE`).

@@ -61,7 +61,7 @@ impl From<io::Error> for Trouble {
             | K::InvalidInput
             | K::CrossesDevices => Self::Missing,
             K::OutOfMemory => Self::Busy,
-            _ if stdserve_sys::beneath::is_link_loop(&error) => Self::Missing,
+            _ if stdserve_sys::beneath::is_no_file(&error) => Self::Missing,
             _ if stdserve_sys::beneath::is_out_of_descriptors(&error) => Self::Busy,
             _ => Self::Failed,
         }
@@ -254,4 +254,86 @@ fn read(file: &File, size: u64) -> io::Result<Vec<u8>> {
     }
     content.truncate(done);
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// A folder that is taken away when it is dropped.
+    struct Place(PathBuf);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A file `a`, read and kept, however new it is.
+    fn kept(name: &str) -> (Place, Files, Arc<Item>) {
+        let place = Place(std::env::temp_dir().join(format!("stdserve-find-{name}-{}", std::process::id())));
+        fs::create_dir_all(&place.0).unwrap();
+        fs::write(place.0.join("a"), "one").unwrap();
+        fs::write(place.0.join("b"), "two").unwrap();
+        let files = Files::new(Options { root: place.0.clone(), ..Options::default() }).unwrap();
+        let Ok(Fetched::File(item, None)) = files.fetch(b"a", Form::Plain) else { panic!("not read") };
+        files.kept.put(b"a", Form::Plain, Arc::clone(&item));
+        (place, files, item)
+    }
+
+    fn same(files: &Files, item: &Arc<Item>) -> bool {
+        matches!(files.fetch(b"a", Form::Plain), Ok(Fetched::File(now, None)) if Arc::ptr_eq(&now, item))
+    }
+
+    #[test]
+    fn what_is_kept_is_sent_as_long_as_nothing_has_changed() {
+        let (_place, files, item) = kept("same");
+        assert!(same(&files, &item));
+        assert!(same(&files, &item));
+    }
+
+    #[test]
+    fn every_change_is_seen() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 6] = [
+            ("written", |place| fs::write(place.join("a"), "new").unwrap()),
+            ("replaced", |place| fs::rename(place.join("b"), place.join("a")).unwrap()),
+            ("removed", |place| fs::remove_file(place.join("a")).unwrap()),
+            ("linked", |place| {
+                fs::remove_file(place.join("a")).unwrap();
+                std::os::unix::fs::symlink("b", place.join("a")).unwrap();
+            }),
+            ("a folder", |place| {
+                fs::remove_file(place.join("a")).unwrap();
+                fs::create_dir(place.join("a")).unwrap();
+            }),
+            ("shorter", |place| fs::write(place.join("a"), "").unwrap()),
+        ];
+        for (name, change) in changes {
+            let (place, files, item) = kept(name);
+            change(&place.0);
+            assert!(!same(&files, &item), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_just_now_is_not_kept() {
+        let (_place, files, item) = kept("new");
+        let now = stdserve_sys::clock::unix_seconds();
+        for (ago, settled) in [(0, false), (1, false), (SETTLED, false), (SETTLED + 2, true)] {
+            assert_eq!(is_settled(&Status { changed: (now - ago, 0), ..item.status }), settled, "{ago}");
+        }
+        let Ok(Fetched::File(other, None)) = files.fetch(b"b", Form::Plain) else { panic!("not read") };
+        assert!(files.kept.get(b"b", Form::Plain).is_none());
+        assert_eq!(other.content.as_deref(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn dates_that_no_date_has_are_the_nearest() {
+        assert_eq!(http_date(-1), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
 }

@@ -4,6 +4,8 @@
 
 pub(crate) mod scripts;
 
+pub(crate) mod site;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
