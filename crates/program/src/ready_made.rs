@@ -3,18 +3,31 @@
 use std::io;
 use std::sync::Arc;
 
-use stdserve_config::{CgiOptions, FilesOptions, ScriptStderr};
+use stdserve_config::{CgiOptions, FilesOptions, ScriptStderr, ServiceKind};
 use stdserve_server::{Log, cgi, files};
+
+/// What is wrong with a service, before any process is started for it.
+pub(crate) fn check(kind: &ServiceKind) -> io::Result<()> {
+    match kind {
+        ServiceKind::Files(options) => files(options).map(drop),
+        ServiceKind::Cgi(options) => cgi::Cgi::new(cgi_options(options)).map(drop),
+        _ => Ok(()),
+    }
+}
 
 /// A folder of files.
 pub(crate) fn files(options: &FilesOptions) -> io::Result<files::Files> {
+    files::Files::new(files_options(options))
+}
+
+fn files_options(options: &FilesOptions) -> files::Options {
     let cache = |(pattern, value): &(String, String)| files::CacheRule {
         pattern: pattern.clone(),
         value: value.clone(),
     };
     let user =
         |(name, password): &(String, String)| files::User { name: name.clone(), password: password.clone() };
-    files::Files::new(files::Options {
+    files::Options {
         root: options.directory.clone(),
         index: options.index.clone(),
         listing: options.listing,
@@ -40,18 +53,22 @@ pub(crate) fn files(options: &FilesOptions) -> io::Result<files::Files> {
         upload: options.upload,
         upload_limit: options.upload_limit,
         upload_replace: options.upload_replace,
-    })
+    }
 }
 
 /// A folder of CGI scripts, whose trouble is told to `log`.
 pub(crate) fn cgi(options: &CgiOptions, log: Arc<dyn Log>) -> io::Result<cgi::Cgi> {
+    Ok(cgi::Cgi::new(cgi_options(options))?.log(log))
+}
+
+fn cgi_options(options: &CgiOptions) -> cgi::Options {
     let interpreter = |(extension, command): &(String, String)| {
         (extension.clone(), command.split_ascii_whitespace().map(str::to_owned).collect())
     };
     let number = |number: Option<usize>| number.map(|number| number as u64);
     let limits = &options.limits;
     let default = cgi::Options::default();
-    let cgi = cgi::Cgi::new(cgi::Options {
+    cgi::Options {
         root: options.directory.clone(),
         interpreters: options.interpreters.iter().map(interpreter).collect(),
         extensions: options.extensions.clone(),
@@ -84,6 +101,32 @@ pub(crate) fn cgi(options: &CgiOptions, log: Arc<dyn Log>) -> io::Result<cgi::Cg
             ScriptStderr::Inherit => cgi::Stderr::Inherit,
         },
         server_software: options.server_software.clone().unwrap_or(default.server_software),
-    })?;
-    Ok(cgi.log(log))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the options say of themselves is what the services do.
+    #[test]
+    fn the_defaults_are_those_of_the_services() {
+        let settings = stdserve_config::Settings::default();
+        let files = FilesOptions { directory: ".".into(), ..settings.files };
+        assert_eq!(format!("{:?}", files_options(&files)), format!("{:?}", files::Options::default()));
+        let cgi = CgiOptions { directory: ".".into(), ..settings.cgi };
+        assert_eq!(format!("{:?}", cgi_options(&cgi)), format!("{:?}", cgi::Options::default()));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told() {
+        let directory = std::path::PathBuf::from("/nonexistent/folder");
+        let files =
+            ServiceKind::Files(FilesOptions { directory: directory.clone(), ..FilesOptions::default() });
+        let cgi = ServiceKind::Cgi(CgiOptions { directory, ..CgiOptions::default() });
+        for kind in [files, cgi] {
+            let error = check(&kind).expect_err("refused").to_string();
+            assert!(error.contains("/nonexistent/folder"), "{error}");
+        }
+    }
 }
