@@ -293,15 +293,19 @@ def _override(cls: type, name: str) -> str | None:
         function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
         if isinstance(value, property) and value.fget is not None:
             function = value.fget
-        if isinstance(function, types.FunctionType) and _is_ours(function.__globals__.get("__name__", "")):
+        if isinstance(function, types.FunctionType) and _is_ours(function):
             return None
         return _name(base)
     return None
 
 
-def _is_ours(module: str) -> bool:
-    """Whether functions of this module are the modules' own."""
-    return module in _OWN_MODULES or module.startswith("stdserve.http.")
+def _is_ours(function: types.FunctionType) -> bool:
+    """Whether the function stands in one of our modules, under whatever name that is imported."""
+    return any(
+        function.__globals__ is vars(module)
+        for name, module in list(sys.modules.items())
+        if name in _OWN_MODULES or name.startswith("stdserve.http.")
+    )
 
 
 def _methods(handler: type) -> list[str]:

@@ -12,7 +12,7 @@ import email.policy
 import http.client
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 Fields = list[tuple[str, str]]
 
@@ -88,20 +88,34 @@ def read_lines(rfile: Any, longest: int, most: int, size: int) -> list[bytes]:
             raise HeadTooLarge("Headers too large", f"got more than {size} bytes of headers")
 
 
-# RFC 9110 5.1 and 5.5: a token, a colon, a value without control characters; ended by CRLF or (RFC 9112
-# 2.2) LF.
-_PLAIN = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r?\n")
+# RFC 9110 5.1 and 5.5: a token, a colon, a value without control characters; ended by CRLF or (RFC 9112 2.2)
+# by LF.
+_PLAIN = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)(\r?\n)")
+# RFC 9112 5.2: what continues the value of the line before.
+_FOLDED = re.compile(r"([ \t]+[^\x00-\x08\x0a-\x20\x7f][^\x00-\x08\x0a-\x1f\x7f]*)(\r?\n)")
 
 
 def plain_fields(lines: list[bytes]) -> Fields | None:
-    """The fields of a head, or None where a line is not plain."""
+    """The fields of a head, or None where a line is not plain.
+
+    A value that continues on the next line keeps the line end, as in the standard library.
+    """
     fields: Fields = []
+    end = ""
     match = _PLAIN.fullmatch
     for line in lines[:-1]:
-        found = match(str(line, "iso-8859-1"))
-        if found is None:
+        text = str(line, "iso-8859-1")
+        found = match(text)
+        if found is not None:
+            name, value, end = found.groups()
+            fields.append((name, value))
+            continue
+        found = _FOLDED.fullmatch(text)
+        if found is None or not fields or not fields[-1][1]:
             return None
-        fields.append(cast("tuple[str, str]", found.groups()))
+        name, value = fields[-1]
+        fields[-1] = (name, value + end + found[1])
+        end = found[2]
     return fields
 
 
