@@ -16,7 +16,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
 import stdserve
 
 VERSION = "3.1.9"
@@ -77,7 +76,13 @@ def run(source: Path, tmp_path: Path, *arguments: str) -> dict[str, str]:
     done = subprocess.run(
         [
             *(str(python), "-m", "pytest", "tests/test_serving.py", "-q", "--timeout=120"),
-            *("-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}", f"--junitxml={report}", *arguments),
+            *(
+                "-p",
+                "no:cacheprovider",
+                f"--basetemp={tmp_path / 'base'}",
+                f"--junitxml={report}",
+                *arguments,
+            ),
         ],
         cwd=source,
         env=environment | {"PYTHONPATH": ""},
@@ -101,8 +106,13 @@ def test_werkzeug_passes_its_tests_of_serving(werkzeug: Path, tmp_path: Path) ->
     """All of test_serving.py."""
     python = werkzeug.parent / "env" / "bin" / "python"
     told = subprocess.run(
-        [str(python), "-c", "import http.server, werkzeug.serving as s, json; "
-         "print(json.dumps([http.server.__file__, s.WSGIRequestHandler.__mro__[1].setup.__code__.co_filename]))"],
+        [
+            str(python),
+            "-c",
+            "import http.server, json, werkzeug.serving as serving; "
+            "setup = serving.WSGIRequestHandler.__mro__[1].setup; "
+            "print(json.dumps([http.server.__file__, setup.__code__.co_filename]))",
+        ],
         env=dict(os.environ, PYTHONPATH=""),
         capture_output=True,
         text=True,

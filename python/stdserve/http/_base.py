@@ -174,7 +174,8 @@ class BaseHTTPRequestHandler(socketserver.StreamRequestHandler):
         self._last_request = self._connection_sent = False
         counted = self._counted
         if counted is not None:
-            if self._requests:
+            # Part of the next request may have come with the last one.
+            if self._requests and self._position() == counted.received:
                 counted.idle_then(self.keep_alive_timeout, self.header_timeout)
             else:
                 counted.until(self.header_timeout)

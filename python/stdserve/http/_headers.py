@@ -91,8 +91,11 @@ def read_lines(rfile: Any, longest: int, most: int, size: int) -> list[bytes]:
 # RFC 9110 5.1 and 5.5: a token, a colon, a value without control characters; ended by CRLF or (RFC 9112 2.2)
 # by LF.
 _PLAIN = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)(\r?\n)")
-# RFC 9112 5.2: what continues the value of the line before.
-_FOLDED = re.compile(r"([ \t]+[^\x00-\x08\x0a-\x20\x7f][^\x00-\x08\x0a-\x1f\x7f]*)(\r?\n)")
+# RFC 9112 5.2: what continues the value of the line before. Not what others could take for a field with a
+# space before it.
+_FOLDED = re.compile(
+    r"([ \t]+(?![!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*:)[^\x00-\x20\x7f][^\x00-\x08\x0a-\x1f\x7f]*)(\r?\n)"
+)
 
 
 def plain_fields(lines: list[bytes]) -> Fields | None:
