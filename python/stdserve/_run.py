@@ -66,16 +66,17 @@ def _run_script(main: ModuleType, program: str, arguments: Sequence[str]) -> Non
         sys.path.insert(0, program) if sys.flags.safe_path else _set_first_path(program)
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
+    path = os.path.abspath(program)
     try:
-        with io.open_code(os.path.abspath(program)) as file:
+        with io.open_code(path) as file:
             text = file.read()
     except OSError as error:
         print(f"stdserve run: {program}: {error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None
     _set_first_path(os.path.dirname(os.path.realpath(program)))
-    main.__file__ = program
-    main.__loader__ = SourceFileLoader("__main__", program)
-    code: CodeType = compile(text, program, "exec", dont_inherit=True)
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    code: CodeType = compile(text, path, "exec", dont_inherit=True)
     exec(code, main.__dict__)
 
 
