@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use stdserve_sys::pipes::{self, For};
-use stdserve_sys::process::Exit;
+use stdserve_sys::process::{Child, Exit};
 use stdserve_sys::signals::SIGTERM;
 
 use super::error_lines::ErrorLines;
@@ -108,7 +108,7 @@ impl<'a> Conversation<'a> {
             Input::Memory(pipe, ..) => Some((pipe.as_fd(), For::Writing)),
             Input::Done => None,
         };
-        let pidfd = self.script.child().and_then(|child| child.descriptor());
+        let pidfd = self.script.child().and_then(Child::descriptor);
         let end = pidfd.filter(|_| self.ended.is_none()).map(|pidfd| (pidfd, For::Reading));
         let polls_end = end.is_some();
         let [output, errors, input, end] = pipes::wait([output, errors, input, end], limit)?;
@@ -126,7 +126,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn has_ended(&self) -> bool {
-        self.script.child().is_none_or(stdserve_sys::process::Child::has_ended)
+        self.script.child().is_none_or(Child::has_ended)
     }
 
     /// One piece of what it has written to its error stream, so that a flood does not keep the answer waiting.

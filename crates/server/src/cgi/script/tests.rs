@@ -48,6 +48,7 @@ fn find(scripts: &Scripts, path: &str) -> Result<(String, String), u16> {
     }
 }
 
+#[allow(clippy::unnecessary_wraps)] // as it is compared
 fn script(path: &str, path_info: &str) -> Result<(String, String), u16> {
     Ok((path.to_owned(), path_info.to_owned()))
 }
