@@ -159,9 +159,10 @@ def choose(server: Any) -> Choice:
     called: list[str] = []
     handler = _handler_class(server, reasons)
     family = _family(handler) if handler is not None else None
-    if family == "files" and _overridden_steps(server, handler, family, only="files"):
-        # Something of how files are served is the program's own: the engine reads requests, the handler
-        # serves.
+    own_files = _overridden_steps(server, handler, "files", only="files") if family == "files" else []
+    if own_files:
+        # Something of how files are served is the program's own: the engine reads the requests, the handler
+        # serves them.
         family = "http"
     concurrency = _concurrency(server, reasons)
     _check_server(server, reasons)
@@ -173,7 +174,9 @@ def choose(server: Any) -> Choice:
                 reasons.append(f"{where}.{step.name} is overridden: the engine {step.does}")
             else:
                 called.append(f"{where}.{step.name}")
+        called.extend(f"{where}.{step.name}" for step, where in own_files)
         called.extend(f"{_name(handler)}.{name}" for name in _methods(handler))
+        called[:] = dict.fromkeys(called)
         for setting in SETTINGS:
             value = getattr(handler, setting.name, None)
             if value not in setting.values:
