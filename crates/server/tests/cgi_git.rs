@@ -86,7 +86,7 @@ fn clone_fetch_and_push(buffer_bodies: bool) {
 
     git(&home, &folder, &["clone", "--quiet", &url, "one"]);
     let one = folder.join("one");
-    for (round, size) in [(1, 9 << 20), (2, 1000), (3, 3 << 20)] {
+    for (round, size) in [(1, 3 << 20), (2, 1000), (3, 2 << 20)] {
         fs::write(one.join("large"), noise(size, round)).unwrap();
         fs::write(one.join(format!("file-{round}")), "text\n").unwrap();
         git(&home, &one, &["add", "--all"]);
