@@ -25,17 +25,6 @@ class ServerOptions(TypedDict, total=False):
 
     #: Path that the application lies under (SCRIPT_NAME). Default: none
     root_path: str
-    #: Cache-Control by file; the first that fits.
-    cache_control: Pairs
-    #: Whose pages may read the files; * for all.
-    cors: str | Sequence[str]
-    #: Where such a file stands beside the one that is asked for, it is sent to clients that take
-    #: it. Default: true
-    precompressed: bool
-    #: Where no compressed file stands beside it. Default: false
-    compress: bool
-    #: Media type by extension; repeatable. Default: a built-in table
-    mime_type: Pairs
     #: HOST:PORT, unix:PATH or fd://N; repeatable. Default: 127.0.0.1:8000
     bind: str | Sequence[str]
     #: Host, in place of --bind. Default: 127.0.0.1
@@ -123,6 +112,17 @@ class RunOptions(ServerOptions, total=False):
     sendfile_root: Sequence[Path]
     #: The same for X-Accel-Redirect; repeatable.
     accel_root: Pairs
+    #: Cache-Control by file; the first that fits.
+    cache_control: Pairs
+    #: Whose pages may read the files; * for all.
+    cors: str | Sequence[str]
+    #: Where such a file stands beside the one that is asked for, it is sent to clients that take
+    #: it. Default: true
+    precompressed: bool
+    #: Where no compressed file stands beside it. Default: false
+    compress: bool
+    #: Media type by extension; repeatable. Default: a built-in table
+    mime_type: Pairs
     #: Worker processes. Default: the CPUs
     workers: int | Literal["auto"]
     #: Saves memory and time to start; connections that the import opens are then shared by all

@@ -66,7 +66,7 @@ fn table<'a>(options: impl Iterator<Item = &'a Opt>, configuration: &Configurati
         }
         let source = configuration.sources.of(opt.name);
         let value = match opt.field.show(&configuration.settings) {
-            Some(_) if opt.secret && *source != Source::Default => format!("# {}: not shown", opt.name),
+            Some(value) if opt.secret && value != "[]" => format!("# {}: not shown", opt.name),
             Some(value) => format!("{} = {value}", opt.name),
             None => format!("# {}: {}", opt.name, opt.unset),
         };

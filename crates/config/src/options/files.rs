@@ -5,7 +5,8 @@ use super::{FILES, FOLDERS_TOO};
 use crate::field::{Field, PairKind};
 use crate::option::{Group, Opt, Scope};
 
-const FILES_GROUP: Opt = Opt { group: Group::Files, verbs: FILES, scope: Scope::Service, ..Opt::BASE };
+const FILES_GROUP: Opt =
+    Opt { group: Group::Files, verbs: FILES, scope: Scope::Service, embedded: false, ..Opt::BASE };
 const ANSWERS: Opt = Opt { group: Group::Answers, ..FILES_GROUP };
 
 pub(super) const OPTIONS: &[Opt] = &[
