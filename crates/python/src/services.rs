@@ -9,12 +9,19 @@ use stdserve_program::Place;
 use stdserve_server::Service;
 
 use crate::app::{self, LoadError};
+use crate::gateway::rpc::{self, RpcGateway};
 use crate::gateway::wsgi::{Options, WsgiGateway};
 
 /// Imports what a service names, and checks that it can be such a service.
 pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result<Py<PyAny>, LoadError> {
     match kind {
-        ServiceKind::Rpc { .. } => app::load_object(py, spec, "object"),
+        ServiceKind::Rpc { .. } => {
+            let object = app::load_object(py, spec, "object")?;
+            match rpc::check(py, &object) {
+                Ok(()) => Ok(object),
+                Err(why) => Err(LoadError { message: format!("{spec}: {why}") }),
+            }
+        }
         ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
             app::load_object(py, spec, "handler class")
         }
@@ -39,7 +46,11 @@ pub(crate) fn service(
             };
             Ok(Arc::new(WsgiGateway::new(py, object, options, Arc::clone(place.log))?))
         }
-        ServiceKind::Rpc { .. } | ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
+        ServiceKind::Rpc { object: spec, options } => {
+            let (name, log) = (spec.to_string(), Arc::clone(place.log));
+            Ok(Arc::new(RpcGateway::new(py, &object, &name, options.clone(), log)?))
+        }
+        ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
             Err(PyNotImplementedError::new_err(format!("`{}` is not in this version", service.name)))
         }
         ServiceKind::Files(_) | ServiceKind::Cgi(_) => {

@@ -34,6 +34,7 @@ pub enum Header<'a> {
 #[derive(Debug, Default)]
 pub struct Encoder {
     out: Vec<u8>,
+    careful: bool,
 }
 
 // Each writes one part of a document.
@@ -41,7 +42,14 @@ pub struct Encoder {
 impl Encoder {
     /// Appends to what `out` holds.
     pub fn new(out: Vec<u8>) -> Self {
-        Self { out }
+        Self { out, careful: false }
+    }
+
+    /// Writes carriage returns as references from here on, so that readers do not take them for ends of lines.
+    /// CPython writes them as they are.
+    #[must_use]
+    pub fn careful(self) -> Self {
+        Self { careful: true, ..self }
     }
 
     /// How many bytes there are.
@@ -199,8 +207,20 @@ impl Encoder {
     }
 
     fn escaped(&mut self, text: &str) {
-        self.out.extend_from_slice(escape(text).as_bytes());
+        let escaped = escape(text);
+        if self.careful && memchr::memchr(b'\r', escaped.as_bytes()).is_some() {
+            self.out.extend_from_slice(escaped.replace('\r', "&#13;").as_bytes());
+        } else {
+            self.out.extend_from_slice(escaped.as_bytes());
+        }
     }
+}
+
+/// Whether XML has all characters of `text`: no control characters but tab and the ends of lines, nor U+FFFE and
+/// U+FFFF (XML 1.0, §2.2).
+pub fn is_xml(text: &str) -> bool {
+    let bad = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    !text.bytes().any(bad) && (text.is_ascii() || !text.contains(['\u{fffe}', '\u{ffff}']))
 }
 
 /// `text` with `&`, `<` and `>` as references, as `xmlrpc.client.escape` writes it.

@@ -23,7 +23,7 @@ mod value;
 
 pub use charset::{ByteTable, to_utf8};
 pub use decode::{Build, Kind, Outcome, decode};
-pub use encode::{Encoder, Header};
+pub use encode::{Encoder, Header, is_xml};
 pub use error::{DecodeError, Problem};
 pub use limits::Limits;
 pub use value::{Call, Fault, Response, Value};

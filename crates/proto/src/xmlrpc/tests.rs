@@ -291,6 +291,20 @@ fn what_is_written_is_what_cpython_writes() {
 }
 
 #[test]
+fn a_careful_encoder_keeps_carriage_returns() {
+    let mut plain = Encoder::default();
+    plain.string("a\r\n<");
+    assert_eq!(plain.finish(Header::None), b"<value><string>a\r\n&lt;</string></value>\n");
+    let mut careful = Encoder::default().careful();
+    careful.string("a\r\n<");
+    assert_eq!(careful.finish(Header::None), b"<value><string>a&#13;\n&lt;</string></value>\n");
+    for (text, fits) in [("a\t\r\né\u{fffd}", true), ("a\0", false), ("\u{1f}", false), ("\u{ffff}", false)]
+    {
+        assert_eq!(is_xml(text), fits, "{text:?}");
+    }
+}
+
+#[test]
 fn doubles_are_written_as_python_writes_them() {
     for (value, written) in [
         (0.0, "0.0"),
@@ -302,8 +316,8 @@ fn doubles_are_written_as_python_writes_them() {
         (-1.25e-5, "-1.25e-05"),
         (1e-7, "1e-07"),
         // Two are equally short and equally near.
-        (954_346_066_910_949.25, "954346066910949.2"),
-        (17_877_274_587_747.062_5, "17877274587747.062"),
+        (3_817_384_267_643_797.0 / 4.0, "954346066910949.2"),
+        (286_036_393_403_953.0 / 16.0, "17877274587747.062"),
         (1.5e-10, "1.5e-10"),
         (123_456_789.125, "123456789.125"),
         (1e15, "1000000000000000.0"),

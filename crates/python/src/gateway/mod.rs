@@ -1,6 +1,8 @@
 //! The gateways between the engine and Python's programming interfaces.
 
 pub(crate) mod child;
+pub(crate) mod context;
 pub(crate) mod report;
+pub(crate) mod rpc;
 pub(crate) mod text;
 pub(crate) mod wsgi;

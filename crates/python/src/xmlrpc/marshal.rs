@@ -3,7 +3,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
-use stdserve_proto::xmlrpc::{Encoder, Header};
+use stdserve_proto::xmlrpc::{Encoder, Header, is_xml};
 
 use super::types::Types;
 
@@ -11,13 +11,18 @@ use super::types::Types;
 const DEPTH: usize = 200;
 
 /// Something that is not written here.
-#[derive(Debug)]
-pub(crate) struct Unfit;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// A value that is left to `xmlrpc.client`.
+    Value,
+    /// A string with a character that XML does not have. `xmlrpc.client` writes it all the same.
+    Character,
+}
 
 impl From<PyErr> for Unfit {
     /// Whoever writes the value then raises the same again.
     fn from(_: PyErr) -> Self {
-        Self
+        Self::Value
     }
 }
 
@@ -36,6 +41,8 @@ struct Marshaller<'a> {
     types: &'a Types,
     out: Encoder,
     extensions: Extensions,
+    /// Whether the document must be one that every reader understands as it was meant.
+    careful: bool,
 }
 
 /// `xmlrpc.client.dumps`
@@ -48,10 +55,16 @@ pub(super) fn write_document(
     nil: bool,
 ) -> Result<Vec<u8>, Unfit> {
     let py = params.py();
-    let mut writer = Marshaller { types, out: Encoder::default(), extensions: Extensions { nil, i8: false } };
+    let mut writer = Marshaller {
+        types,
+        out: Encoder::default(),
+        extensions: Extensions { nil, i8: false },
+        careful: false,
+    };
     let fault = params.is_instance(types.fault.bind(py))?;
     let method = method.filter(|method| method.is_truthy().unwrap_or(true));
-    let method = method.map(|method| method.cast_exact::<PyString>().map_err(|_| Unfit)).transpose()?;
+    let method =
+        method.map(|method| method.cast_exact::<PyString>().map_err(|_| Unfit::Value)).transpose()?;
     let header = match method {
         Some(method) => Header::Call(method.to_str()?),
         None if fault || response => Header::Response,
@@ -61,9 +74,9 @@ pub(super) fn write_document(
     if fault {
         writer.fault(params)?;
     } else {
-        let params = params.cast::<PyTuple>().map_err(|_| Unfit)?;
+        let params = params.cast::<PyTuple>().map_err(|_| Unfit::Value)?;
         if header == Header::Response && params.len() != 1 {
-            return Err(Unfit);
+            return Err(Unfit::Value);
         }
         writer.out.begin_params();
         for value in params.iter_borrowed() {
@@ -77,13 +90,12 @@ pub(super) fn write_document(
 }
 
 /// The answer that `value` is, as UTF-8.
-#[allow(dead_code)] // for the service, which follows
 pub(crate) fn write_response(
     types: &Types,
     value: &Bound<'_, PyAny>,
     extensions: Extensions,
 ) -> Result<Vec<u8>, Unfit> {
-    let mut writer = Marshaller { types, out: Encoder::default(), extensions };
+    let mut writer = Marshaller { types, out: Encoder::default().careful(), extensions, careful: true };
     writer.out.begin(Header::Response, None);
     writer.out.begin_params();
     writer.out.begin_param();
@@ -94,9 +106,8 @@ pub(crate) fn write_response(
 }
 
 /// A fault, as UTF-8.
-#[allow(dead_code)] // as above
 pub(crate) fn write_fault(code: i32, text: &str) -> Vec<u8> {
-    let mut out = Encoder::default();
+    let mut out = Encoder::default().careful();
     out.begin(Header::Response, None);
     out.fault(code, text);
     out.finish(Header::Response)
@@ -105,22 +116,23 @@ pub(crate) fn write_fault(code: i32, text: &str) -> Vec<u8> {
 impl Marshaller<'_> {
     /// As `dumps` writes a `Fault`: its code and string may be any values.
     fn fault(&mut self, fault: &Bound<'_, PyAny>) -> Written {
-        let code = fault.getattr("faultCode")?.cast_into_exact::<PyInt>().map_err(|_| Unfit)?;
+        let code = fault.getattr("faultCode")?.cast_into_exact::<PyInt>().map_err(|_| Unfit::Value)?;
         let code = code.extract::<i32>()?;
-        let text = fault.getattr("faultString")?.cast_into_exact::<PyString>().map_err(|_| Unfit)?;
+        let text = fault.getattr("faultString")?.cast_into_exact::<PyString>().map_err(|_| Unfit::Value)?;
         self.out.fault(code, text.to_str()?);
         Ok(())
     }
 
     fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Written {
         if let Ok(text) = value.cast_exact::<PyString>() {
-            self.out.string(text.to_str()?);
+            let text = self.text(text)?;
+            self.out.string(text);
         } else if let Ok(integer) = value.cast_exact::<PyInt>() {
             self.integer(integer)?;
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, depth)?;
         } else if let Ok(list) = value.cast_exact::<PyList>() {
-            let depth = depth.checked_sub(1).ok_or(Unfit)?;
+            let depth = depth.checked_sub(1).ok_or(Unfit::Value)?;
             self.out.begin_array();
             let mut at = 0;
             // Its length is asked for each time: an instance in it may run code that changes it.
@@ -135,11 +147,11 @@ impl Marshaller<'_> {
             self.out.boolean(boolean.is_true());
         } else if value.is_none() {
             if !self.extensions.nil {
-                return Err(Unfit);
+                return Err(Unfit::Value);
             }
             self.out.nil();
         } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            let depth = depth.checked_sub(1).ok_or(Unfit)?;
+            let depth = depth.checked_sub(1).ok_or(Unfit::Value)?;
             self.out.begin_array();
             for item in tuple.iter_borrowed() {
                 self.value(&item, depth)?;
@@ -155,18 +167,23 @@ impl Marshaller<'_> {
         Ok(())
     }
 
+    fn text<'a>(&self, text: &'a Bound<'_, PyString>) -> Result<&'a str, Unfit> {
+        let text = text.to_str()?;
+        if self.careful && !is_xml(text) { Err(Unfit::Character) } else { Ok(text) }
+    }
+
     fn integer(&mut self, integer: &Bound<'_, PyInt>) -> Written {
         let value = integer.extract::<i64>()?;
         match i32::try_from(value) {
             Ok(value) => self.out.int(value),
             Err(_) if self.extensions.i8 => self.out.i8(value),
-            Err(_) => return Err(Unfit),
+            Err(_) => return Err(Unfit::Value),
         }
         Ok(())
     }
 
     fn dict(&mut self, dict: &Bound<'_, PyDict>, depth: usize) -> Written {
-        let depth = depth.checked_sub(1).ok_or(Unfit)?;
+        let depth = depth.checked_sub(1).ok_or(Unfit::Value)?;
         let (py, size) = (dict.py(), dict.len());
         self.out.begin_struct();
         let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
@@ -179,12 +196,13 @@ impl Marshaller<'_> {
                 }
                 (Bound::from_borrowed_ptr(py, key), Bound::from_borrowed_ptr(py, value))
             };
-            let name = key.cast_exact::<PyString>().map_err(|_| Unfit)?;
-            self.out.begin_member(name.to_str()?);
+            let name = key.cast_exact::<PyString>().map_err(|_| Unfit::Value)?;
+            let name = self.text(name)?;
+            self.out.begin_member(name);
             self.value(&value, depth)?;
             self.out.end_member();
             if dict.len() != size {
-                return Err(Unfit);
+                return Err(Unfit::Value);
             }
         }
         self.out.end_struct();
@@ -199,20 +217,22 @@ impl Marshaller<'_> {
             return self.datetime(value);
         }
         if class.is(&self.types.date_time) {
-            let text = value.getattr(&self.types.value)?.cast_into_exact::<PyString>().map_err(|_| Unfit)?;
+            let text =
+                value.getattr(&self.types.value)?.cast_into_exact::<PyString>().map_err(|_| Unfit::Value)?;
             self.out.date_time(text.to_str()?);
             return Ok(());
         }
         if class.is(&self.types.binary) {
-            let bytes = value.getattr(&self.types.data)?.cast_into_exact::<PyBytes>().map_err(|_| Unfit)?;
+            let bytes =
+                value.getattr(&self.types.data)?.cast_into_exact::<PyBytes>().map_err(|_| Unfit::Value)?;
             self.out.base64(bytes.as_bytes());
             return Ok(());
         }
         if self.is_of_known_type(py, &class)? {
-            return Err(Unfit);
+            return Err(Unfit::Value);
         }
         // Any other object is the struct of its attributes.
-        let attributes = value.getattr("__dict__")?.cast_into_exact::<PyDict>().map_err(|_| Unfit)?;
+        let attributes = value.getattr("__dict__")?.cast_into_exact::<PyDict>().map_err(|_| Unfit::Value)?;
         self.dict(&attributes, depth)
     }
 
@@ -242,7 +262,7 @@ impl Marshaller<'_> {
     fn datetime(&mut self, value: &Bound<'_, PyAny>) -> Written {
         use pyo3::types::{PyDateAccess as _, PyDateTime, PyTimeAccess as _};
 
-        let value = value.cast::<PyDateTime>().map_err(|_| Unfit)?;
+        let value = value.cast::<PyDateTime>().map_err(|_| Unfit::Value)?;
         let text = format!(
             "{:04}{:02}{:02}T{:02}:{:02}:{:02}",
             value.get_year(),

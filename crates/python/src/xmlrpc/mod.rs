@@ -16,9 +16,10 @@ use pyo3::types::{PyByteArray, PyBytes, PyString, PyTuple};
 use stdserve_proto::gzip;
 use stdserve_proto::xmlrpc::{Kind, Limits};
 
-use errors::Refusal;
-use objects::{Wishes, load};
-use types::Types;
+pub(crate) use errors::Refusal;
+pub(crate) use marshal::{Extensions, Unfit, write_fault, write_response};
+pub(crate) use objects::{Wishes, load};
+pub(crate) use types::{Types, text};
 
 /// `xmlrpc.client.loads`: the parameters, and the name of the method where there is one.
 ///

@@ -77,6 +77,17 @@ impl Types {
         made.map_or_else(|failure| failure, PyErr::from_value)
     }
 
+    /// Code and text, where `error` is a `Fault` that has such.
+    pub(crate) fn of_fault(&self, py: Python<'_>, error: &PyErr) -> Option<(i32, String)> {
+        let fault = error.value(py);
+        if !fault.is_instance(self.fault.bind(py)).unwrap_or(false) {
+            return None;
+        }
+        let code = fault.getattr("faultCode").ok()?.extract().ok()?;
+        let text = fault.getattr("faultString").ok()?.cast_into::<PyString>().ok()?;
+        Some((code, text.to_string_lossy().into_owned()))
+    }
+
     /// An instance of `class` with one attribute, made without running its `__init__`.
     pub(super) fn instance<'py>(
         &self,

@@ -5,7 +5,6 @@
 //! Nothing that Python can reach points into a thread's stack or into a borrowed value: an application may swap stacks
 //! (greenlets), keep any object, and call it late from anywhere.
 
-mod context;
 mod environ;
 mod errors;
 mod file_wrapper;
@@ -23,9 +22,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use stdserve_server::{Exchange, Log, Run, Service};
 
+use super::context::Contexts;
 use super::text::references;
 use super::{child, report};
-use context::Contexts;
 use environ::EnvironMaker;
 use errors::ErrorStream;
 use file_wrapper::{FileTypes, FileWrapper};

@@ -7,13 +7,13 @@ use crate::gateway::text::references;
 
 /// Hands out contexts. One that was left empty, and that nobody has kept, serves again.
 #[derive(Default)]
-pub(super) struct Contexts {
+pub(crate) struct Contexts {
     spare: Option<Py<PyAny>>,
 }
 
 impl Contexts {
     /// Enters an empty context on this thread.
-    pub(super) fn enter<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn enter<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let context = match self.spare.take() {
             Some(context) => context.into_bound(py),
             // SAFETY: we are attached; the answer is a new reference, or null with an exception.
@@ -27,7 +27,7 @@ impl Contexts {
     }
 
     /// Leaves the context. Fails where the application has left the thread in another one.
-    pub(super) fn exit(&mut self, context: Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn exit(&mut self, context: Bound<'_, PyAny>) -> PyResult<()> {
         let py = context.py();
         // SAFETY: `context` is a context; the call fails cleanly where it is not this thread's.
         if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
