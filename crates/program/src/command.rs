@@ -16,7 +16,7 @@ use stdserve_sys::{cpus, limits, memory, tempfile};
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
-use crate::{banner, listen, ready_made, template, watcher};
+use crate::{banner, listen, services, template, watcher};
 
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
@@ -81,6 +81,9 @@ fn change_folder(configuration: &Configuration) -> Result<(), UsageError> {
 /// What is wrong with a log, or with a folder, is said before anything is served.
 fn check_files(serve: &Serve) -> Result<(), UsageError> {
     for group in &serve.groups {
+        for service in &group.services {
+            services::check(service, group)?;
+        }
         let options = &group.settings;
         watcher::access_format(options)
             .map_err(|error| group.refuse("access-logformat", error.to_string()))?;
@@ -89,10 +92,6 @@ fn check_files(serve: &Serve) -> Result<(), UsageError> {
         if let Some(folder) = &options.process.temp_dir {
             tempfile::unlinked(folder)
                 .map_err(|error| group.refuse("temp-dir", format!("{}: {error}", folder.display())))?;
-        }
-        for service in &group.services {
-            ready_made::check(&service.kind)
-                .map_err(|error| UsageError::new(None, error.to_string(), None))?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! What a worker serves, made from the options.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use stdserve_config::{ServiceKind, ServiceSpec};
+use stdserve_config::{GroupSpec, ServiceKind, ServiceSpec, UsageError};
 use stdserve_server::cgi::Cgi;
 use stdserve_server::{Builder, Run, Server, Service, ThreadSource};
 use stdserve_sys::listener::Listener;
@@ -16,6 +17,27 @@ pub(crate) struct Services {
     list: Vec<(ServiceSpec, Arc<dyn Service>)>,
     /// Those whose scripts end with the worker.
     scripts: Vec<Arc<Cgi>>,
+}
+
+/// Looks whether a service has what the options name: its folders.
+pub(crate) fn check(service: &ServiceSpec, group: &GroupSpec) -> Result<(), UsageError> {
+    let folder = |option, folder: &Path| match folder.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(group.refuse(option, format!("{} is no folder", folder.display()))),
+        Err(error) => Err(group.refuse(option, format!("{}: {error}", folder.display()))),
+    };
+    if let ServiceKind::Wsgi { options, .. } = &service.kind {
+        options.sendfile_roots.iter().try_for_each(|root| folder("sendfile-root", root))?;
+        options.accel_roots.iter().try_for_each(|(_, root)| folder("accel-root", Path::new(root)))?;
+    }
+    ready_made::check(&service.kind).map_err(|error| {
+        // Those beside an application have their path for a name.
+        if service.name.starts_with('/') {
+            group.refuse("static", error.to_string())
+        } else {
+            UsageError::new(None, error.to_string(), None)
+        }
+    })
 }
 
 /// Makes the services of a worker. What needs the interpreter has been loaded.

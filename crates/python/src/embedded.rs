@@ -7,14 +7,14 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString, PyTuple};
-use stdserve_config::{AppSpec, Configuration, Raw};
+use stdserve_config::{AppSpec, Configuration, LogTarget, Raw};
 use stdserve_program::{ErrorLog, Watcher};
 use stdserve_server::{Log, Observer, Order, Server};
 use stdserve_sys::listener::{Listener, LocalAddress, Registry};
 
 use crate::app;
 use crate::crew_threads::PythonThreads;
-use crate::gateway::wsgi::{Options, WsgiGateway};
+use crate::gateway::wsgi::{Options, SendFile, WsgiGateway};
 
 /// Serves a WSGI application in this process.
 ///
@@ -62,8 +62,10 @@ impl Embedded {
         let listeners: Vec<_> =
             registry.listeners().iter().map(Listener::try_clone).collect::<Result<_, _>>()?;
         let opened = |what: &str, error: std::io::Error| PyOSError::new_err(format!("{what}: {error}"));
-        let log: Arc<dyn Log> =
-            Arc::new(ErrorLog::open(&options.logging).map_err(|error| opened("error-logfile", error))?);
+        let log: Arc<dyn Log> = match options.logging.error {
+            LogTarget::Standard => Arc::new(StandardError),
+            _ => Arc::new(ErrorLog::open(&options.logging).map_err(|error| opened("error-logfile", error))?),
+        };
         let watcher = Watcher::alone(options).map_err(|error| opened("access-logfile", error))?;
         let watcher = Arc::new(watcher);
         let gateway = WsgiGateway::new(
@@ -73,6 +75,7 @@ impl Embedded {
                 root_path: options.wsgi.root_path.clone(),
                 multithread: options.workers.threads > 1,
                 multiprocess: false,
+                sendfile: SendFile::new(&options.wsgi, Arc::clone(&log))?.map(Arc::new),
             },
             Arc::clone(&log),
         )?;
@@ -204,6 +207,18 @@ impl Drop for Embedded {
             serving.watcher.close(LAST_LINES);
         }
     }
+}
+
+/// The engine's messages, and tracebacks of the application, where the standard error stream leads at that time: a
+/// program or a test may turn it elsewhere.
+struct StandardError;
+
+impl Log for StandardError {
+    fn error(&self, message: &str) {
+        eprintln!("stdserve: {message}");
+    }
+
+    fn debug(&self, _message: &str) {}
 }
 
 fn stopped() -> PyErr {

@@ -10,7 +10,7 @@ use stdserve_server::Service;
 
 use crate::app::{self, LoadError};
 use crate::gateway::rpc::{self, RpcGateway};
-use crate::gateway::wsgi::{Options, WsgiGateway};
+use crate::gateway::wsgi::{Options, SendFile, WsgiGateway};
 
 /// Imports what a service names, and checks that it can be such a service.
 pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result<Py<PyAny>, LoadError> {
@@ -43,6 +43,7 @@ pub(crate) fn service(
                 root_path: options.root_path.clone(),
                 multithread: workers.threads > 1,
                 multiprocess: place.workers > 1,
+                sendfile: SendFile::new(options, Arc::clone(place.log))?.map(Arc::new),
             };
             Ok(Arc::new(WsgiGateway::new(py, object, options, Arc::clone(place.log))?))
         }

@@ -1,7 +1,8 @@
 //! The WSGI gateway (PEP 3333): runs a Python application for the engine.
 //!
 //! [`environ`] and [`template`] build what the application is given, [`input`] and [`errors`] are its streams,
-//! [`responder`] takes its status and headers, [`response`] what it returns, and [`sending`] puts that on its way.
+//! [`responder`] takes its status and headers, [`response`] what it returns, and [`sending`] puts that on
+//! its way; [`sendfile`] is for what the server sends in the application's stead.
 //! Nothing that Python can reach points into a thread's stack or into a borrowed value: an application may swap stacks
 //! (greenlets), keep any object, and call it late from anywhere.
 
@@ -12,6 +13,7 @@ mod input;
 mod names;
 mod responder;
 mod response;
+mod sendfile;
 mod sending;
 mod template;
 
@@ -31,6 +33,7 @@ use file_wrapper::{FileTypes, FileWrapper};
 use input::Input;
 use responder::{Callables, Phase};
 use response::Answer;
+pub(crate) use sendfile::SendFile;
 
 /// What an application is told of the server that it runs in.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) multithread: bool,
     /// `wsgi.multiprocess`: other processes serve the application too.
     pub(crate) multiprocess: bool,
+    /// The folders whose files it may have the server send.
+    pub(crate) sendfile: Option<Arc<SendFile>>,
 }
 
 /// What all requests share.
@@ -103,7 +108,7 @@ impl WsgiGateway {
 
     fn take_desk(&self, py: Python<'_>) -> PyResult<Box<Desk>> {
         let desk = self.desks.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        desk.map_or_else(|| Desk::new(py).map(Box::new), Ok)
+        desk.map_or_else(|| Desk::new(py, self).map(Box::new), Ok)
     }
 
     fn put_desk(&self, desk: Box<Desk>) {
@@ -149,7 +154,12 @@ impl WsgiGateway {
         desk.callables.responder().take(Phase::Over);
         input.get().end();
         drop(input);
-        desk.renew_what_was_kept(py);
+        desk.renew_what_was_kept(py, self);
+    }
+
+    /// What the application may have the server send.
+    fn sender(&self) -> Option<Arc<SendFile>> {
+        self.fixed.options.sendfile.clone()
     }
 }
 
@@ -173,19 +183,19 @@ fn call<'py>(
 }
 
 impl Desk {
-    fn new(py: Python<'_>) -> PyResult<Self> {
+    fn new(py: Python<'_>, gateway: &WsgiGateway) -> PyResult<Self> {
         Ok(Self {
             environ: EnvironMaker::new(py)?,
             contexts: Contexts::default(),
-            callables: Callables::new(py)?,
+            callables: Callables::new(py, gateway.sender())?,
             input: Py::new(py, Input::new())?,
         })
     }
 
     /// An object that the application has kept stays with the request that it was made for.
-    fn renew_what_was_kept(&mut self, py: Python<'_>) {
+    fn renew_what_was_kept(&mut self, py: Python<'_>, gateway: &WsgiGateway) {
         if !self.callables.are_ours(py)
-            && let Ok(callables) = Callables::new(py)
+            && let Ok(callables) = Callables::new(py, gateway.sender())
         {
             self.callables = callables;
         }

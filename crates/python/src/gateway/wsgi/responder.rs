@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use stdserve_server::Exchange;
 
+use super::sendfile::{Handed, Named, Says, SendFile};
 use super::sending::{self, Outgoing};
 use crate::gateway::report::{from_exc_info, type_name};
 use crate::gateway::text::{as_bytes, native_bytes, references};
@@ -28,6 +29,8 @@ pub(super) enum Phase {
     Fresh(Exchange),
     /// The head stands, with this status, and nothing has been sent.
     Begun(Exchange, u16),
+    /// The head stands, and names a file that the server sends.
+    Handed(Exchange, Box<Handed>),
     /// The head has been sent.
     Sending(Outgoing),
     /// The head has been sent, and the client has gone.
@@ -40,6 +43,7 @@ pub(super) enum Phase {
 #[pyclass(frozen, name = "Response", module = "stdserve._stdserve")]
 pub(super) struct Responder {
     phase: Mutex<Phase>,
+    sendfile: Option<Arc<SendFile>>,
     /// The `write` function, for as long as its [`Callables`] live. Not a reference: it would be a circular one.
     write: AtomicPtr<ffi::PyObject>,
 }
@@ -83,6 +87,7 @@ impl Responder {
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let py = status.py();
         let Ok(status) = status.cast::<PyString>() else {
             return Err(PyTypeError::new_err(format!("the status must be a str, not {}", type_name(status))));
         };
@@ -91,13 +96,13 @@ impl Responder {
             headers
         } else {
             // The specification asks for a list; other sequences of pairs are common and do no harm.
-            copied = PyList::new(status.py(), headers.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+            copied = PyList::new(py, headers.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
             &copied
         };
         let mut phase = self.lock();
         let mut exchange = match std::mem::replace(&mut *phase, Phase::Busy) {
             Phase::Fresh(exchange) => exchange,
-            Phase::Begun(exchange, _) if exc_info.is_some() => exchange,
+            Phase::Begun(exchange, _) | Phase::Handed(exchange, _) if exc_info.is_some() => exchange,
             other => {
                 let error = refusal(&other, exc_info.is_some());
                 *phase = other;
@@ -110,9 +115,16 @@ impl Responder {
             }
         };
         // No Python code runs in here: exact memory layouts are read, and nothing else.
-        match write_head(&mut exchange, status, headers) {
-            Ok(status) => {
-                *phase = Phase::Begun(exchange, status);
+        match write_head(&mut exchange, status, headers, self.sendfile.as_deref()) {
+            Ok(Head { status, handed, forbidden }) => {
+                *phase = match handed {
+                    Some(handed) => Phase::Handed(exchange, handed),
+                    None => Phase::Begun(exchange, status),
+                };
+                drop(phase);
+                if let (Some(path), Some(sendfile)) = (forbidden, &self.sendfile) {
+                    py.detach(|| sendfile.complain(&path));
+                }
                 Ok(())
             }
             Err(problem) => {
@@ -165,12 +177,22 @@ impl Problem {
     }
 }
 
-/// Checks status and headers and writes them. Returns the status.
+/// What an application has begun.
+struct Head {
+    status: u16,
+    /// What the server is to send in the application's stead.
+    handed: Option<Box<Handed>>,
+    /// A file that was named and may not be sent.
+    forbidden: Option<Vec<u8>>,
+}
+
+/// Checks status and headers and writes them.
 fn write_head(
     exchange: &mut Exchange,
     status: &Bound<'_, PyString>,
     headers: &Bound<'_, PyList>,
-) -> Result<u16, Problem> {
+    sendfile: Option<&SendFile>,
+) -> Result<Head, Problem> {
     let text = native_bytes(status).ok_or(Problem::Status("it has a character that is not in latin-1"))?;
     let (code, reason) = match text {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] => {
@@ -184,6 +206,37 @@ fn write_head(
         _ => return Err(Problem::Status("three digits, a space and a reason are expected: '200 OK'")),
     };
     exchange.begin(code, reason).map_err(Problem::Refused)?;
+    let (mut file, mut forbidden) = (None, None);
+    each_field(headers, |number, name, value| {
+        match sendfile.map_or(Says::Other, |sendfile| sendfile.read(name, value)) {
+            Says::Other => {
+                exchange.field(name, value).map_err(|error| Problem::RefusedHeader(number, error))?;
+            }
+            Says::Send(named) => file = Some(named),
+            // It is nobody's business but ours, and is not sent.
+            Says::Forbidden => forbidden = Some(value.to_vec()),
+        }
+        Ok(())
+    })?;
+    let handed = file.map(|file| handed(code, reason, headers, file)).transpose()?;
+    Ok(Head { status: code, handed: handed.map(Box::new), forbidden })
+}
+
+/// Copies an answer's head, for whoever sends the file.
+fn handed(status: u16, reason: &[u8], headers: &Bound<'_, PyList>, file: Named) -> Result<Handed, Problem> {
+    let mut fields = Vec::new();
+    each_field(headers, |_, name, value| {
+        fields.push((name.to_vec(), value.to_vec()));
+        Ok(())
+    })?;
+    Ok(Handed { status, reason: reason.to_vec(), fields, file })
+}
+
+/// Calls `take` with the number, name and value of each header. It must run no Python code.
+fn each_field(
+    headers: &Bound<'_, PyList>,
+    mut take: impl FnMut(isize, &[u8], &[u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     // SAFETY: `headers` is a list; we are attached and run no Python code, so neither it nor what it holds changes
     // below us. The items are borrowed for no longer than that.
     let size = unsafe { ffi::PyList_GET_SIZE(headers.as_ptr()) };
@@ -197,9 +250,9 @@ fn write_head(
         let (Some(name), Some(value)) = (native_bytes(&name), native_bytes(&value)) else {
             return Err(Problem::Header(number, "it has a character that is not in latin-1"));
         };
-        exchange.field(name, value).map_err(|error| Problem::RefusedHeader(number, error))?;
+        take(number, name, value)?;
     }
-    Ok(code)
+    Ok(())
 }
 
 /// The two items of a tuple, or of a list, which does no harm.
@@ -232,8 +285,9 @@ pub(super) struct Callables {
 }
 
 impl Callables {
-    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
-        let responder = Responder { phase: Mutex::new(Phase::Over), write: AtomicPtr::default() };
+    /// `sendfile`: the folders whose files may be named.
+    pub(super) fn new(py: Python<'_>, sendfile: Option<Arc<SendFile>>) -> PyResult<Self> {
+        let responder = Responder { phase: Mutex::new(Phase::Over), sendfile, write: AtomicPtr::default() };
         let responder = Bound::new(py, responder)?;
         // SAFETY: the definitions are static, as CPython asks; the functions are called with `responder` as their
         // first argument, to which they hold a reference. The answers are new references, or null with an exception.

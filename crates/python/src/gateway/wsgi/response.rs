@@ -9,6 +9,7 @@ use stdserve_server::{Exchange, Gone};
 use super::WsgiGateway;
 use super::file_wrapper::FileWrapper;
 use super::responder::{Phase, Responder};
+use super::sendfile::Handed;
 use super::sending::{LARGE, Outgoing};
 use crate::gateway::child;
 use crate::gateway::report::{self, type_name};
@@ -183,6 +184,7 @@ impl<'py> Answer<'_, 'py> {
                 self.responder.begin(exchange);
                 return Err(not_started());
             }
+            Phase::Handed(exchange, handed) => self.hand_over(exchange, &handed),
             other => drop(other),
         }
         Ok(())
@@ -225,6 +227,11 @@ impl<'py> Answer<'_, 'py> {
                 }
                 outgoing
             }
+            Phase::Handed(exchange, handed) => {
+                self.responder.put_back(Phase::Over);
+                self.hand_over(exchange, &handed);
+                return Ok(Next::Stop);
+            }
             Phase::Fresh(exchange) => {
                 self.responder.put_back(Phase::Fresh(exchange));
                 return Err(PyRuntimeError::new_err("a block came before start_response() was called"));
@@ -252,6 +259,7 @@ impl<'py> Answer<'_, 'py> {
                 }
             }
             Phase::Begun(exchange, status) => self.complete(exchange, status, b""),
+            Phase::Handed(exchange, handed) => self.hand_over(exchange, &handed),
             Phase::Fresh(exchange) => {
                 self.responder.begin(exchange);
                 self.fail(&not_started());
@@ -271,6 +279,11 @@ impl<'py> Answer<'_, 'py> {
             let than = if longer { "longer" } else { "shorter" };
             self.complain(&format!("the body is {than} than its Content-Length"));
         }
+    }
+
+    /// The server sends a file in the application's stead, whose body is not looked at any further.
+    fn hand_over(&self, exchange: Exchange, handed: &Handed) {
+        self.py.detach(|| handed.send(exchange));
     }
 
     /// The next block.
@@ -306,7 +319,9 @@ impl<'py> Answer<'_, 'py> {
             self.log(&format!("error in {}", (self.request)()), error);
         }
         match phase {
-            Phase::Fresh(exchange) | Phase::Begun(exchange, _) => answer_500(exchange),
+            Phase::Fresh(exchange) | Phase::Begun(exchange, _) | Phase::Handed(exchange, _) => {
+                answer_500(exchange);
+            }
             Phase::Sending(outgoing) => outgoing.abort(),
             Phase::Over | Phase::Gone | Phase::Busy => {}
         }

@@ -111,6 +111,11 @@ pub(super) fn write(py: Python<'_>, responder: &Responder, block: &Bound<'_, PyB
         }
         Phase::Begun(exchange, _) => Outgoing::start(exchange, None),
         Phase::Sending(outgoing) => outgoing,
+        // The body is the file's.
+        handed @ Phase::Handed(..) => {
+            responder.put_back(handed);
+            return Ok(());
+        }
         other => {
             let error = match &other {
                 Phase::Gone => PyConnectionResetError::new_err("the client has gone"),
