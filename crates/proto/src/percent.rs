@@ -23,6 +23,18 @@ pub fn decode_path(path: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+/// The first byte of `path`, decoded as [`decode_path`] does, and how many bytes it takes up. `None`: there is none.
+pub fn first(path: &[u8]) -> Option<(u8, usize)> {
+    match path {
+        [b'%', high, low, ..] => match (hex(*high), hex(*low)) {
+            (Some(high), Some(low)) => Some((high << 4 | low, 3)),
+            _ => Some((b'%', 1)),
+        },
+        [byte, ..] => Some((*byte, 1)),
+        [] => None,
+    }
+}
+
 /// Appends one segment of a path, decoded. `None` where an escape is not one.
 pub(crate) fn decode_segment(segment: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = segment;

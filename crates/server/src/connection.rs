@@ -18,6 +18,7 @@ use stdserve_proto::h1::RequestReader;
 
 use crate::crew::End;
 use crate::exchange::{Inner, Peer};
+use crate::incoming::Inlet;
 use crate::link::Link;
 
 /// Where a connection stands.
@@ -79,6 +80,10 @@ pub(crate) struct Connection {
     /// The request that is being read; none between requests.
     pub(crate) inner: Option<Box<Inner>>,
     pub(crate) upload: Option<Box<Upload>>,
+    /// The body that a running service reads.
+    pub(crate) inlet: Option<Inlet>,
+    /// Its total when the rate was last judged.
+    pub(crate) judged: u64,
     /// Bytes that were read and not yet understood.
     pub(crate) leftover: Vec<u8>,
     /// Bytes of the common budget that `leftover` holds.
@@ -110,6 +115,8 @@ impl Connection {
             reader: RequestReader::new(),
             inner: None,
             upload: None,
+            inlet: None,
+            judged: 0,
             leftover: Vec::new(),
             held: 0,
             unseen: false,
@@ -137,6 +144,15 @@ impl Connection {
     /// An entry of `timer` has rung and is off its list.
     pub(crate) fn rang(&mut self, timer: usize) {
         self.armed &= !(1 << timer);
+    }
+
+    /// Whether what comes from the client can be understood now.
+    pub(crate) fn takes_input(&self) -> bool {
+        match self.phase {
+            Phase::Reading => true,
+            Phase::Running => self.inlet.as_ref().is_some_and(|inlet| inlet.0.has_room()),
+            _ => false,
+        }
     }
 
     /// Nothing of a next request has come.

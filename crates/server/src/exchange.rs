@@ -8,12 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use stdserve_proto::forwarded::Origin;
-use stdserve_proto::h1::{BodySize, HeadError, RequestHead, ResponseContext, ResponseEncoder};
+use stdserve_proto::h1::{
+    BodyFraming, BodySize, Framing, HeadError, RequestHead, ResponseContext, ResponseEncoder,
+};
+
+use stdserve_sys::datagrams;
 
 use crate::body::Body;
 use crate::crew::{Crew, Done, End};
+use crate::datagram::Received;
+use crate::incoming::Passage;
 use crate::link::Link;
+use crate::routes::Route;
 use crate::stream::Stream;
+use crate::transport::Transport;
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +43,34 @@ pub struct ListenerInfo {
     pub text: String,
 }
 
+impl ListenerInfo {
+    /// `info`, or that of no listener at all.
+    pub(crate) fn or_none(info: Option<&Arc<Self>>) -> &Self {
+        static NONE: ListenerInfo = ListenerInfo { name: String::new(), address: None, text: String::new() };
+        info.map_or(&NONE, |info| info)
+    }
+}
+
+/// What came in that is no request.
+#[derive(Debug)]
+pub(crate) enum Raw {
+    /// A connection of a stream listener.
+    Session(Transport),
+    /// A datagram.
+    Datagram(Received),
+}
+
 /// All there is of one exchange. Kept in one box, which the loop uses again for a later one.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) head: RequestHead,
     pub(crate) body: Body,
+    /// The body is read while the service runs.
+    pub(crate) passage: Option<Arc<Passage>>,
+    /// What came instead of a request.
+    pub(crate) raw: Option<Raw>,
+    /// The service that it is for, and how much of the path led there.
+    pub(crate) mount: Route,
     /// Bytes of the common budget that the body holds.
     pub(crate) reserved: usize,
     /// The answer, or what of it has not been handed on.
@@ -72,7 +103,10 @@ pub(crate) struct Inner {
 
 /// A place among the requests that may run or wait at once; free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Place {
+    taken: Arc<AtomicUsize>,
+    limit: usize,
+}
 
 impl Place {
     /// `None`: there is none left. Only one thread takes places at a time.
@@ -81,13 +115,20 @@ impl Place {
             return None;
         }
         taken.fetch_add(1, Ordering::Relaxed);
-        Some(Self(Arc::clone(taken)))
+        Some(Self { taken: Arc::clone(taken), limit })
+    }
+}
+
+impl Place {
+    /// Gives it up. True: there was next to no other left, so that somebody may wait for it.
+    pub(crate) fn give_up(self) -> bool {
+        self.taken.load(Ordering::Acquire) + datagrams::AT_ONCE >= self.limit
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        self.taken.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -96,6 +137,9 @@ impl Inner {
         Self {
             head: RequestHead::default(),
             body: Body::Empty,
+            passage: None,
+            raw: None,
+            mount: Route::default(),
             reserved: 0,
             out: Vec::new(),
             encoder: None,
@@ -118,11 +162,22 @@ impl Inner {
         }
     }
 
+    /// Whether the connection may be used again, as far as the request and the server are concerned.
+    fn may_keep(&self) -> bool {
+        // What is not read of the body would stand before the next request.
+        self.keep_alive
+            && self.passage.as_ref().is_none_or(|passage| passage.is_whole())
+            && !self.draining.as_ref().is_some_and(|draining| draining.load(Ordering::Relaxed))
+    }
+
     /// Forgets the exchange and keeps its buffers, unless they have grown large.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
         self.head.clear();
         self.body = Body::Empty;
+        self.passage = None;
+        self.raw = None;
+        self.mount = Route::default();
         self.out.clear();
         if self.out.capacity() > KEPT {
             self.out = Vec::new();
@@ -138,7 +193,7 @@ impl Inner {
     }
 }
 
-/// One request, complete, and the right to answer it. Dropped unanswered, it cuts the connection.
+/// One request, complete but for a body that is read while it runs, and the right to answer it. Dropped unanswered, it cuts the connection.
 pub struct Exchange {
     /// Taken out when the exchange ends.
     inner: Option<Box<Inner>>,
@@ -190,8 +245,20 @@ impl Exchange {
 
     /// The listener that the connection came in on.
     pub fn listener(&self) -> &ListenerInfo {
-        static NONE: ListenerInfo = ListenerInfo { name: String::new(), address: None, text: String::new() };
-        self.inner().listener.as_deref().unwrap_or(&NONE)
+        ListenerInfo::or_none(self.inner().listener.as_ref())
+    }
+
+    /// The raw path behind the mount of the service: all of it where it is mounted at the root; empty where the
+    /// request names the mount itself, without a slash.
+    pub fn path(&self) -> &[u8] {
+        let inner = self.inner();
+        inner.head.path().get(inner.mount.taken..).unwrap_or_default()
+    }
+
+    /// The raw path up to [`path`](Self::path): what led to the service.
+    pub fn mount(&self) -> &[u8] {
+        let inner = self.inner();
+        inner.head.path().get(..inner.mount.taken).unwrap_or_default()
     }
 
     /// When the request was complete and began to wait for a thread.
@@ -218,8 +285,7 @@ impl Exchange {
         let context = ResponseContext {
             version: inner.head.version(),
             head_only: inner.head.method() == b"HEAD",
-            keep_alive: inner.keep_alive
-                && !inner.draining.as_ref().is_some_and(|draining| draining.load(Ordering::Relaxed)),
+            keep_alive: inner.may_keep(),
         };
         inner.status = status;
         inner.encoder = Some(ResponseEncoder::begin(&mut inner.out, context, status, reason)?);
@@ -260,6 +326,28 @@ impl Exchange {
         self.crew.publish(Done { inner, end });
     }
 
+    /// Sends `bytes` as they are, head and body of the service's own making, and ends the exchange. `keep`: they
+    /// delimit themselves, and the connection may be used again.
+    pub fn complete_verbatim(mut self, status: u16, bytes: Vec<u8>, keep: bool) {
+        let Some(mut inner) = self.inner.take() else { return };
+        inner.status = status;
+        inner.sent = bytes.len() as u64;
+        inner.out = bytes;
+        let end = if keep && inner.may_keep() { End::Keep } else { End::Close };
+        self.crew.publish(Done { inner, end });
+    }
+
+    /// Goes on in pieces that are sent as they are, head and body of the service's own making. Finish it with
+    /// [`Stream::end`] where they delimit themselves, else with [`Stream::end_and_close`].
+    pub fn start_verbatim(mut self, status: u16) -> Stream {
+        let mut inner = self.inner.take().unwrap_or_else(|| Box::new(Inner::new(Instant::now())));
+        self.crew.write_published();
+        inner.status = status;
+        inner.out.clear();
+        let framing = Framing { body: BodyFraming::UntilClose, keep_alive: inner.may_keep() };
+        Stream::new(inner, Arc::clone(&self.crew), framing)
+    }
+
     /// Goes on in pieces, of which `size` bytes will come in all, where that is known. What earlier requests of the
     /// cohort have answered is written first, since this one may take long.
     pub fn start(mut self, size: Option<u64>) -> Stream {
@@ -286,7 +374,7 @@ impl fmt::Debug for Exchange {
 }
 
 /// Completes the head; `None` where none was begun.
-fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<stdserve_proto::h1::Framing> {
+fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<Framing> {
     let encoder = inner.encoder.take()?;
     let settings = crew.settings();
     let server = settings.server_name.as_deref().map(str::as_bytes);

@@ -11,6 +11,7 @@ use stdserve_sys::listener::Listener;
 use crate::crew::{Crew, ThreadSource};
 use crate::event_loop::{Door, EventLoop};
 use crate::observe::{Log, NoObserver, Observer, SilentLog};
+use crate::routes::{Mount, Routes};
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -42,16 +43,48 @@ pub struct Server {
 pub struct Builder {
     settings: Settings,
     listeners: Vec<Listener>,
+    raw: Vec<(Vec<Listener>, Arc<dyn Service>)>,
+    mounts: Vec<(Mount, Arc<dyn Service>)>,
     watches: Vec<Box<dyn Watch>>,
     observer: Arc<dyn Observer>,
     log: Arc<dyn Log>,
 }
 
 impl Builder {
-    /// Serves on `listeners` too.
+    /// Serves HTTP on `listeners` too.
     #[must_use]
     pub fn listeners(mut self, listeners: impl IntoIterator<Item = Listener>) -> Self {
         self.listeners.extend(listeners);
+        self
+    }
+
+    /// Hands requests beneath `mount` to a service of their own. A named host comes before any, a longer prefix
+    /// before a shorter; what no mount takes goes to the service that the server is [built](Self::build) with.
+    #[must_use]
+    pub fn mount(mut self, mount: Mount, service: Arc<dyn Service>) -> Self {
+        self.mounts.push((mount, service));
+        self
+    }
+
+    /// Hands the connections of these `listeners` to `service` as they are: see [`Run::next_session`](crate::Run).
+    #[must_use]
+    pub fn streams(
+        mut self,
+        listeners: impl IntoIterator<Item = Listener>,
+        service: Arc<dyn Service>,
+    ) -> Self {
+        self.raw.push((listeners.into_iter().collect(), service));
+        self
+    }
+
+    /// Hands what these sockets receive to `service`: see [`Run::next_datagram`](crate::Run).
+    #[must_use]
+    pub fn datagrams(
+        mut self,
+        sockets: impl IntoIterator<Item = Listener>,
+        service: Arc<dyn Service>,
+    ) -> Self {
+        self.raw.push((sockets.into_iter().collect(), service));
         self
     }
 
@@ -79,11 +112,27 @@ impl Builder {
     /// The server, ready to be [started](Server::start) or [turned](Server::turn).
     pub fn build(self, service: Arc<dyn Service>, threads: Arc<dyn ThreadSource>) -> io::Result<Server> {
         let settings = Arc::new(self.settings);
-        let doors = self.listeners.into_iter().map(Door::new).collect();
-        let (event_loop, waker) =
-            EventLoop::new(doors, self.watches, Arc::clone(&settings), self.observer, Arc::clone(&self.log))?;
+        let mut routes = Routes::new(service);
+        for (mount, service) in self.mounts {
+            routes.mount(mount, service);
+        }
+        let mut doors: Vec<Door> =
+            self.listeners.into_iter().map(|listener| Door::new(listener, None)).collect();
+        for (listeners, service) in self.raw {
+            let number = routes.add(service);
+            doors.extend(listeners.into_iter().map(|listener| Door::new(listener, Some(number))));
+        }
+        let routes = Arc::new(routes);
+        let (event_loop, waker) = EventLoop::new(
+            doors,
+            self.watches,
+            Arc::clone(&routes),
+            Arc::clone(&settings),
+            self.observer,
+            Arc::clone(&self.log),
+        )?;
         let descriptors = event_loop.descriptors();
-        let crew = Crew::new(Box::new(event_loop), waker, settings, service, threads, self.log);
+        let crew = Crew::new(Box::new(event_loop), waker, settings, routes, threads, self.log);
         Ok(Server { crew, descriptors })
     }
 }
@@ -94,6 +143,8 @@ impl Server {
         Builder {
             settings,
             listeners: Vec::new(),
+            raw: Vec::new(),
+            mounts: Vec::new(),
             watches: Vec::new(),
             observer: Arc::new(NoObserver),
             log: Arc::new(SilentLog),

@@ -1,5 +1,7 @@
 //! What is served: the interface between the engine and a gateway.
 
+use stdserve_proto::h1::RequestHead;
+
 use crate::crew::Run;
 
 /// How a service wants request bodies.
@@ -8,9 +10,7 @@ pub enum Bodies {
     /// Complete before the request is run: in memory up to a bound, then in an unlinked temporary file.
     #[default]
     Buffered,
-    /// The request is run when its head is complete; the body is read while the service runs.
-    ///
-    /// Its place is kept for CGI and raw handlers: in this version the engine buffers these bodies too.
+    /// The request is run when its head is complete, and reads its body itself: [`Body::Stream`](crate::Body).
     Streamed,
 }
 
@@ -32,14 +32,18 @@ pub enum Bodies {
 /// }
 /// ```
 pub trait Service: Send + Sync + 'static {
-    /// How request bodies are handed over. Buffered unless said otherwise.
-    fn bodies(&self) -> Bodies {
+    /// How the body of a request with this head is handed over. Asked by whoever runs the loop: it must not wait.
+    /// Buffered unless said otherwise.
+    fn bodies(&self, head: &RequestHead) -> Bodies {
+        let _ = head;
         Bodies::Buffered
     }
 
     /// Runs requests: called on a thread of the crew, which does not hold the loop, when requests are pending.
     ///
-    /// Take them one by one with [`Run::next`] until it returns `None`. What has to be held for the whole cohort
+    /// Take them one by one until there is none: with [`Run::next`] requests, with [`Run::next_session`] the
+    /// connections of [stream listeners](crate::Builder::streams), with [`Run::next_datagram`] what comes
+    /// [without connections](crate::Builder::datagrams). What has to be held for the whole cohort
     /// (an interpreter's lock) is taken here, before the first. A panic loses the request it happens in, no more.
     fn run(&self, run: &mut Run<'_>);
 }

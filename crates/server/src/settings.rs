@@ -27,6 +27,13 @@ pub struct Timeouts {
     pub drain_idle: Duration,
 }
 
+impl Timeouts {
+    /// The bytes that a body must bring in each period.
+    pub(crate) fn least_of_body(&self) -> u64 {
+        ((self.body_rate as f64 * self.body_period.as_secs_f64()) as u64).max(1)
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

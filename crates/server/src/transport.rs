@@ -24,6 +24,13 @@ impl Transport {
         Self::Unix(fd.into())
     }
 
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        match self {
+            Self::Tcp(socket) => socket.into(),
+            Self::Unix(socket) => socket.into(),
+        }
+    }
+
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         retry(|| match self {
             Self::Tcp(socket) => (&*socket).read(into),

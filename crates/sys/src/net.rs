@@ -9,10 +9,11 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendAncillaryBuffer, SendFlags, SocketFlags};
 
-/// Accepts a connection, non-blocking and close-on-exec (accept4(2)). The address is `None` on Unix sockets.
-pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    let (socket, address) =
-        rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+/// Accepts a connection, close-on-exec, `blocking` or not (accept4(2)). The address is `None` on Unix sockets.
+pub fn accept(listener: BorrowedFd<'_>, blocking: bool) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let mut flags = SocketFlags::CLOEXEC;
+    flags.set(SocketFlags::NONBLOCK, !blocking);
+    let (socket, address) = rustix::net::acceptfrom_with(listener, flags)?;
     let address = address.and_then(|any| SocketAddr::try_from(any).ok());
     Ok((socket, address))
 }

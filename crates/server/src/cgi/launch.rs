@@ -131,6 +131,11 @@ fn input(body: Body) -> io::Result<(OwnedFd, Input)> {
             file.rewind()?;
             Ok((file.into(), Input::Done))
         }
+        Body::Stream(mut incoming) => {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut incoming, &mut bytes)?;
+            input(Body::Memory(bytes))
+        }
         Body::Memory(bytes) => {
             let (reader, mut writer) = pipes::to_write()?;
             // A pipe has room for 64 KiB as a rule, so that nearly every body is gone before the script begins.

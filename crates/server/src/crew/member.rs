@@ -172,7 +172,15 @@ impl Crew {
     /// One cohort. A panic of the service costs the request in which it happened.
     fn run_service(self: &Arc<Self>, me: Member, clock: Clock, computed: Duration) {
         let mut run = Run::new(self, me, clock, computed);
-        if catch_unwind(AssertUnwindSafe(|| self.service.run(&mut run))).is_err() {
+        let cohort = AssertUnwindSafe(|| {
+            if self.routes.is_single() {
+                return self.routes.service(0).run(&mut run);
+            }
+            while let Some(service) = run.turn_to_next() {
+                self.routes.service(service).run(&mut run);
+            }
+        });
+        if catch_unwind(cohort).is_err() {
             self.log.error("the service panicked; the request is lost, its connection is cut");
         }
     }

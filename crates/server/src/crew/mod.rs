@@ -23,10 +23,10 @@ pub use run::Run;
 pub use threads::{StdThreads, ThreadSource};
 
 use crate::event_loop::EventLoop;
-use crate::exchange::Inner;
+use crate::exchange::{Inner, Place};
 use crate::observe::Log;
+use crate::routes::Routes;
 use crate::server::Order;
-use crate::service::Service;
 use crate::settings::Settings;
 use baton::{Baton, Entry, Member};
 use handover::Handover;
@@ -87,6 +87,8 @@ pub(crate) struct Handed {
     pub(crate) ended: Vec<Done>,
     /// What the spool has written, or failed to.
     pub(crate) spooled: Vec<crate::spool::Spooled>,
+    /// Connections whose service has made room for more of a body.
+    pub(crate) resumed: Vec<usize>,
     /// What was asked of the server.
     pub(crate) orders: Vec<Order>,
 }
@@ -96,6 +98,7 @@ impl Handed {
         self.published.is_empty()
             && self.ended.is_empty()
             && self.spooled.is_empty()
+            && self.resumed.is_empty()
             && self.orders.is_empty()
     }
 }
@@ -127,7 +130,7 @@ pub(crate) struct Crew {
     stopped: Condvar,
     waker: Waker,
     settings: Arc<Settings>,
-    service: Arc<dyn Service>,
+    routes: Arc<Routes>,
     log: Arc<dyn Log>,
     grower: Grower,
 }
@@ -143,7 +146,7 @@ impl Crew {
         event_loop: Box<EventLoop>,
         waker: Waker,
         settings: Arc<Settings>,
-        service: Arc<dyn Service>,
+        routes: Arc<Routes>,
         threads: Arc<dyn ThreadSource>,
         log: Arc<dyn Log>,
     ) -> Arc<Self> {
@@ -168,7 +171,7 @@ impl Crew {
             stopped: Condvar::new(),
             waker,
             settings,
-            service,
+            routes,
             log,
             grower: Grower::new(threads, usize::from(limit) + 1),
         })
@@ -248,6 +251,24 @@ impl Crew {
         if urgent || link.is_some_and(|link| link.loop_waits()) {
             self.waker.wake();
         }
+    }
+
+    /// A session or a datagram has ended. The loop need not hear of it at once, unless it has stopped accepting.
+    pub(crate) fn raw_ended(&self, mut done: Done) {
+        let was_full = done.inner.place.take().is_some_and(Place::give_up);
+        let mut core = self.lock();
+        core.handed.ended.push(done);
+        let wake = (was_full || core.draining) && !core.handover.baton.lies_free();
+        drop(core);
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    /// There is room again for the body that a connection sends.
+    pub(crate) fn resume(&self, token: usize) {
+        self.lock().handed.resumed.push(token);
+        self.waker.wake();
     }
 
     /// Ends the loop's present wait, or its next one.

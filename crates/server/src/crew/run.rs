@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::baton::Member;
 use super::predict::{QUICK, was_blocked};
 use super::{Clock, Core, Crew, Done, End, STEADY};
-use crate::exchange::Exchange;
+use crate::datagram::Datagram;
+use crate::exchange::{Exchange, Inner, Raw};
+use crate::session::Session;
 
 /// The right to start requests, for one cohort.
 pub struct Run<'a> {
@@ -16,6 +18,12 @@ pub struct Run<'a> {
     /// When the first request was started.
     began: Option<Instant>,
     count: usize,
+    /// Whose requests are run now; several services share the queue, and each takes those at its front.
+    service: u16,
+    /// `count` when the last service was given its turn.
+    seen: usize,
+    /// The cohort has had its share of time, or the right to start more is with another thread.
+    over: bool,
     current: Option<Current>,
     /// The thread's clock at the last reading, and when that was.
     computed: Duration,
@@ -32,12 +40,67 @@ struct Current {
 
 impl<'a> Run<'a> {
     pub(super) fn new(crew: &'a Arc<Crew>, me: Member, clock: Clock, computed: Duration) -> Self {
-        Self { crew, me, clock, began: None, count: 0, current: None, computed, read_at: Instant::now() }
+        Self {
+            crew,
+            me,
+            clock,
+            began: None,
+            count: 0,
+            service: 0,
+            seen: 0,
+            over: false,
+            current: None,
+            computed,
+            read_at: Instant::now(),
+        }
     }
 
     /// The next request to run. `None`: the cohort is at its end; let go of what was taken for it and return.
     #[allow(clippy::should_implement_trait)] // no iterator: what comes depends on what was done with the last one
     pub fn next(&mut self) -> Option<Exchange> {
+        self.take().map(|inner| Exchange::new(inner, Arc::clone(self.crew)))
+    }
+
+    /// The next connection of a [stream listener](crate::Builder::streams). `None`: as with [`next`](Self::next).
+    pub fn next_session(&mut self) -> Option<Session> {
+        loop {
+            let mut inner = self.take()?;
+            match inner.raw.take() {
+                Some(Raw::Session(socket)) => {
+                    return Some(Session::new(socket, inner, Arc::clone(self.crew)));
+                }
+                _ => drop(Exchange::new(inner, Arc::clone(self.crew))),
+            }
+        }
+    }
+
+    /// The next [datagram](crate::Builder::datagrams). `None`: as with [`next`](Self::next).
+    pub fn next_datagram(&mut self) -> Option<Datagram> {
+        loop {
+            let mut inner = self.take()?;
+            match inner.raw.take() {
+                Some(Raw::Datagram(received)) => {
+                    return Some(Datagram::new(received, inner, Arc::clone(self.crew)));
+                }
+                _ => drop(Exchange::new(inner, Arc::clone(self.crew))),
+            }
+        }
+    }
+
+    /// The service that the front of the queue is for, if the cohort goes on with it.
+    pub(super) fn turn_to_next(&mut self) -> Option<u16> {
+        let core = self.crew.lock();
+        let next = core.pending.front()?.mount.service;
+        // Each service is given one chance in a row: one that takes nothing has had its.
+        if self.count == self.seen && self.began.is_some() || self.over {
+            return None;
+        }
+        self.seen = self.count;
+        self.service = next;
+        Some(next)
+    }
+
+    fn take(&mut self) -> Option<Box<Inner>> {
         let now = Instant::now();
         let learned = self.current.take().map(|current| self.judge(&current, now));
         let limits = &self.crew.settings().cohort;
@@ -56,7 +119,11 @@ impl<'a> Run<'a> {
         let budget = if core.handover.baton.inside() > 1 { limits.shared } else { limits.alone };
         let spent = self.count >= limits.requests
             || (self.count > 0 && now.saturating_duration_since(began) >= budget);
+        if core.pending.front().is_some_and(|first| first.mount.service != self.service) {
+            return None;
+        }
         if spent || !core.handover.baton.start(self.me) {
+            self.over = true;
             return None;
         }
         let inner = loop {
@@ -64,7 +131,7 @@ impl<'a> Run<'a> {
                 self.hand_over_gone(&mut core, &mut gone);
                 return None;
             };
-            if inner.link.as_ref().is_none_or(|link| link.is_gone()) {
+            if inner.raw.is_none() && inner.link.as_ref().is_none_or(|link| link.is_gone()) {
                 gone.push(Done { inner, end: End::Abort });
             } else {
                 break inner;
@@ -90,7 +157,7 @@ impl<'a> Run<'a> {
         }
         self.count += 1;
         self.current = Some(Current { since: now, route: inner.route, expected });
-        Some(Exchange::new(inner, Arc::clone(self.crew)))
+        Some(inner)
     }
 
     /// Requests whose client has gone: the loop takes them away. Where another thread leads, it is told.

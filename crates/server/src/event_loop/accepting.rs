@@ -3,14 +3,19 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use stdserve_sys::datagrams;
 use stdserve_sys::listener::Listener;
 
-use super::{EventLoop, Stage};
+use super::{EventLoop, NO_CONNECTION, Stage};
 use crate::connection::{Connection, Timer};
-use crate::exchange::{ListenerInfo, Peer};
+use crate::crew::predict;
+use crate::datagram::Received;
+use crate::exchange::{Inner, ListenerInfo, Peer, Place, Raw};
 use crate::link::Link;
+use crate::routes::Route;
 use crate::transport::Transport;
 
 /// Connections accepted in one turn.
@@ -22,24 +27,30 @@ const RETRY: Duration = Duration::from_millis(2);
 /// Without descriptors or memory nothing is accepted for so long.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// Datagrams that are taken from the kernel before their service has taken them; more wait in the socket's buffer.
+const DATAGRAMS: usize = 1024;
+const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A listener of this loop.
 pub(crate) struct Door {
     /// `None`: nothing more is accepted, and this process does not hold the address any more.
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
     pub(super) info: Arc<ListenerInfo>,
+    /// What comes here is handed to this service as it is; `None`: it speaks HTTP.
+    raw: Option<u16>,
     /// Sticky: connections may be waiting.
     calling: bool,
 }
 
 impl Door {
-    pub(crate) fn new(listener: Listener) -> Self {
+    pub(crate) fn new(listener: Listener, raw: Option<u16>) -> Self {
         stdserve_sys::fork_guard::guard(&listener);
         let info = ListenerInfo {
             name: listener.name().to_owned(),
             address: listener.local().ip(),
             text: listener.local().to_string(),
         };
-        Self { listener: Some(listener), info: Arc::new(info), calling: true }
+        Self { listener: Some(Arc::new(listener)), info: Arc::new(info), raw, calling: true }
     }
 
     pub(super) fn fd(&self) -> Option<RawFd> {
@@ -58,9 +69,24 @@ impl Door {
 impl EventLoop {
     /// Whether a connection waits that may be accepted now.
     pub(super) fn has_callers(&self) -> bool {
-        self.accept_again.is_none()
-            && self.connections.len() < self.settings.connections
-            && self.doors.iter().any(|door| door.calling)
+        self.accept_again.is_none() && self.doors.iter().any(|door| door.calling && self.has_room_for(door))
+    }
+
+    /// Whether what comes by this listener could be kept.
+    fn has_room_for(&self, door: &Door) -> bool {
+        let limit = self.settings.connections;
+        match (&door.listener, door.raw) {
+            (Some(listener), Some(_)) if listener.kind().is_datagram() => {
+                self.datagrams.load(Ordering::Acquire) + datagrams::AT_ONCE <= DATAGRAMS
+            }
+            (_, Some(_)) => self.sessions.load(Ordering::Acquire) < limit,
+            (_, None) => self.connections.len() < limit,
+        }
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.connections.len() + self.sessions.load(Ordering::Relaxed)
     }
 
     /// Accepts what may be accepted in this turn.
@@ -80,15 +106,14 @@ impl EventLoop {
         if !self.has_callers() {
             return;
         }
-        let ahead =
-            self.observer.fewest_elsewhere().is_some_and(|fewest| self.connections.len() > fewest + 1);
+        let ahead = self.observer.fewest_elsewhere().is_some_and(|fewest| self.open() > fewest + 1);
         if ahead && !unconditional {
             self.accept_again = Some(self.now + RETRY);
             return;
         }
         let quota = if ahead { 1 } else { AT_ONCE };
         self.accept_up_to(quota);
-        self.observer.connections(self.connections.len());
+        self.observer.connections(self.open());
     }
 
     /// Draining: accepts what lies in the queues, as far as connections may be held, and closes each listener whose
@@ -107,10 +132,10 @@ impl EventLoop {
             {
                 // Other workers may share the descriptor: closing ours alone would not take it out of the poller.
                 let _ = self.poller.remove(&listener.as_fd().as_raw_fd());
-                stdserve_sys::fork_guard::release(&listener);
+                stdserve_sys::fork_guard::release(&*listener);
             }
         }
-        self.observer.connections(self.connections.len());
+        self.observer.connections(self.open());
     }
 
     /// Whether nothing more will be accepted.
@@ -121,18 +146,31 @@ impl EventLoop {
     fn accept_up_to(&mut self, quota: usize) {
         for index in 0..self.doors.len() {
             for _ in 0..quota {
-                if self.connections.len() >= self.settings.connections || !self.doors[index].calling {
+                let door = &self.doors[index];
+                if !door.calling || !self.has_room_for(door) {
                     break;
                 }
-                let Some(listener) = &self.doors[index].listener else { break };
-                match stdserve_sys::net::accept(listener.as_fd()) {
+                let Some(listener) = &door.listener else { break };
+                if let Some(service) = door.raw
+                    && listener.kind().is_datagram()
+                {
+                    let listener = Arc::clone(listener);
+                    self.receive(&listener, index, service);
+                    continue;
+                }
+                // A handler of a raw service waits for its client in its own thread.
+                let blocking = door.raw.is_some();
+                match stdserve_sys::net::accept(listener.as_fd(), blocking) {
                     Ok((socket, address)) => {
                         let (transport, peer) = match address {
                             Some(address) => (Transport::tcp(socket), Peer::Ip(address)),
                             None => (Transport::unix(socket), Peer::Unix),
                         };
                         self.exhausted = false;
-                        self.welcome(transport, peer, index);
+                        match self.doors[index].raw {
+                            None => self.welcome(transport, peer, index),
+                            Some(service) => self.hand_on(Raw::Session(transport), peer, index, service),
+                        }
                     }
                     Err(error) => {
                         if !self.cannot_accept(index, &error) {
@@ -167,6 +205,50 @@ impl EventLoop {
         true
     }
 
+    /// Takes the datagrams that have come, as many as one call brings.
+    fn receive(&mut self, socket: &Arc<Listener>, door: usize, service: u16) {
+        let mut batch = self.batch.take().unwrap_or_default();
+        let received = batch.receive(socket.as_fd(), |data, sender| {
+            let peer = sender.ip().map_or(Peer::Unix, Peer::Ip);
+            let received = Received { data: data.to_vec(), sender, socket: Arc::clone(socket) };
+            self.hand_on(Raw::Datagram(received), peer, door, service);
+        });
+        self.batch = Some(batch);
+        match received {
+            Ok(count) => self.doors[door].calling = count == datagrams::AT_ONCE,
+            // What an earlier answer brought back (ICMP) is told here, and concerns nobody any more.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                self.cannot_accept(door, &error);
+            }
+        }
+    }
+
+    /// What came for a raw service goes to the crew.
+    fn hand_on(&mut self, raw: Raw, peer: Peer, door: usize, service: u16) {
+        let (places, limit) = match &raw {
+            Raw::Session(_) => (&self.sessions, self.settings.connections),
+            Raw::Datagram(_) => (&self.datagrams, DATAGRAMS),
+        };
+        let Some(place) = Place::take(places, limit) else { return };
+        let mut inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
+        let info = Arc::clone(&self.doors[door].info);
+        inner.raw = Some(raw);
+        inner.place = Some(place);
+        inner.mount = Route { service, taken: 0 };
+        inner.token = NO_CONNECTION;
+        self.next_id = self.next_id.wrapping_add(1);
+        inner.id = self.next_id;
+        inner.peer = peer;
+        inner.queued = self.now;
+        // It waits for its turn as long as its client does.
+        inner.deadline = self.now + A_LONG_TIME;
+        inner.route = predict::route(b"", info.text.as_bytes());
+        inner.listener = Some(info);
+        self.arrived.push(inner);
+    }
+
     fn welcome(&mut self, transport: Transport, peer: Peer, listener: usize) {
         let slot = self.connections.vacant_key();
         self.generation = (self.generation + 1) & 0x7fff_ffff;
@@ -186,6 +268,6 @@ impl EventLoop {
 
     /// Whether accepting was stopped because there were too many connections, and may go on.
     pub(super) fn connection_ended(&mut self) {
-        self.observer.connections(self.connections.len());
+        self.observer.connections(self.open());
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use stdserve_proto::h1::{Refusal, ResponseContext, Version, encode_error};
 
-use super::{EventLoop, Stage};
+use super::{EventLoop, NO_CONNECTION, Stage};
 use crate::connection::{Connection, Phase, Timer};
 use crate::crew::{Done, End};
 use crate::exchange::{Inner, with_date};
+use crate::incoming::Ending;
 use crate::link::Flushed;
 use crate::observe::Record;
 
@@ -84,6 +85,13 @@ impl EventLoop {
         for spooled in handed.spooled.drain(..) {
             self.spooled(spooled);
         }
+        for token in handed.resumed.drain(..) {
+            if let Some(slot) = self.slot(token) {
+                let connection = &mut self.connections[slot];
+                connection.unseen = !connection.leftover.is_empty();
+                self.make_ready(slot);
+            }
+        }
         for order in handed.orders.drain(..) {
             self.obey(order);
         }
@@ -95,6 +103,10 @@ impl EventLoop {
     /// An exchange has ended; `queued`: the socket has not taken all of its answer.
     fn conclude(&mut self, done: Done, queued: bool) {
         let Done { inner, end } = done;
+        if inner.token == NO_CONNECTION {
+            self.observer.connections(self.open());
+            return self.recycle(Some(inner));
+        }
         self.report(&inner, end == End::Abort);
         let slot = self.slot(inner.token).filter(|slot| {
             let connection = &self.connections[*slot];
@@ -144,7 +156,7 @@ impl EventLoop {
         let connection = &mut self.connections[slot];
         if end == End::Close {
             // Closing with bytes unread would send a reset, which can take the answer with it.
-            if connection.readable || !connection.leftover.is_empty() {
+            if connection.readable || !connection.leftover.is_empty() || connection.inlet.is_some() {
                 connection.link.transport.shutdown(Shutdown::Write);
                 self.begin_linger(slot, true);
             } else {
@@ -223,6 +235,7 @@ impl EventLoop {
     fn begin_linger(&mut self, slot: usize, shut: bool) {
         let connection = &mut self.connections[slot];
         connection.phase = Phase::Lingering { shut };
+        connection.inlet = None;
         connection.leftover = Vec::new();
         self.budget.give_back(std::mem::take(&mut connection.held));
         self.set_timer(slot, Timer::Linger, self.settings.timeouts.linger);
@@ -263,7 +276,8 @@ impl EventLoop {
         match connection.timer {
             // It ended earlier in this turn, and nobody is there to be told that it was slow.
             Timer::Head | Timer::KeepAlive | Timer::Body
-                if !matches!(connection.phase, Phase::Reading | Phase::Spooling) => {}
+                if !matches!(connection.phase, Phase::Reading | Phase::Spooling)
+                    && connection.inlet.is_none() => {}
             Timer::Head => {
                 if connection.is_idle() && connection.number == 0 {
                     self.doom(slot);
@@ -276,12 +290,11 @@ impl EventLoop {
                     self.doom(slot);
                 }
             }
+            Timer::Body if connection.inlet.is_some() => self.judge_inlet(slot),
             Timer::Body => {
                 let Some(upload) = &mut connection.upload else { return };
-                let period = settings.timeouts.body_period.as_secs_f64();
-                let least = (settings.timeouts.body_rate as f64 * period) as u64;
-                let enough =
-                    upload.total - upload.judged >= least.max(1) || connection.phase == Phase::Spooling;
+                let enough = upload.total - upload.judged >= settings.timeouts.least_of_body()
+                    || connection.phase == Phase::Spooling;
                 upload.judged = upload.total;
                 if enough {
                     self.set_timer(slot, Timer::Body, settings.timeouts.body_period);
@@ -319,6 +332,23 @@ impl EventLoop {
         }
     }
 
+    /// Whether a body that a service reads comes fast enough; time that the service takes counts for nothing.
+    fn judge_inlet(&mut self, slot: usize) {
+        let settings = Arc::clone(&self.settings);
+        let connection = &mut self.connections[slot];
+        let Some(inlet) = &connection.inlet else { return };
+        let total = inlet.0.total();
+        if total - connection.judged >= settings.timeouts.least_of_body() || inlet.0.is_waiting_for_service()
+        {
+            connection.judged = total;
+            self.set_timer(slot, Timer::Body, settings.timeouts.body_period);
+        } else {
+            inlet.0.end(Ending::TooSlow);
+            connection.inlet = None;
+            self.set_timer(slot, Timer::Write, settings.timeouts.write);
+        }
+    }
+
     /// Draining: closes what has been idle for the time of grace, and looks again after half of it.
     pub(super) fn close_idle(&mut self) {
         let (now, grace) = (self.now, self.settings.timeouts.drain_idle);
@@ -348,6 +378,7 @@ impl EventLoop {
             connection.link.give_up();
         }
         connection.phase = Phase::Lingering { shut: true };
+        connection.inlet = None;
         connection.readable = false;
         self.doomed.push(connection.token);
     }

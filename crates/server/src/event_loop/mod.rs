@@ -11,11 +11,13 @@ mod reading;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use stdserve_proto::h1::RequestHead;
+use stdserve_sys::datagrams::Batch;
 use stdserve_sys::poller::{Poller, Readiness, Waker};
 use stdserve_sys::timers::Timers;
 
@@ -24,6 +26,7 @@ use crate::crew::{Crew, Handed};
 use crate::exchange::Inner;
 use crate::observe::{Log, Observer};
 use crate::outbound::Budget;
+use crate::routes::Routes;
 use crate::server::{Order, Watch};
 use crate::settings::Settings;
 use crate::spool::Spool;
@@ -43,6 +46,9 @@ const SPECIAL: usize = 1 << 63;
 const WAKER: usize = SPECIAL;
 const DOORS: usize = SPECIAL | 1 << 32;
 const WATCHES: usize = SPECIAL | 2 << 32;
+
+/// The token of what belongs to no connection of the loop: its slot is never taken.
+const NO_CONNECTION: usize = usize::MAX;
 
 /// Timer lists after those of the connections.
 const DRAIN_IDLE: usize = TIMERS;
@@ -87,6 +93,15 @@ pub(crate) struct EventLoop {
     exhausted: bool,
     budget: Arc<Budget>,
     spool: Option<Spool>,
+    /// The crew that runs it; known from the first turn on.
+    crew: Weak<Crew>,
+    routes: Arc<Routes>,
+    /// Stands where the reader wants a head and none can come: in a body whose head is with its service.
+    no_head: RequestHead,
+    /// Connections of raw services, and datagrams, that wait or are with their service.
+    sessions: Arc<AtomicUsize>,
+    datagrams: Arc<AtomicUsize>,
+    batch: Option<Batch>,
     settings: Arc<Settings>,
     observer: Arc<dyn Observer>,
     log: Arc<dyn Log>,
@@ -96,6 +111,7 @@ impl EventLoop {
     pub(crate) fn new(
         doors: Vec<Door>,
         watches: Vec<Box<dyn Watch>>,
+        routes: Arc<Routes>,
         settings: Arc<Settings>,
         observer: Arc<dyn Observer>,
         log: Arc<dyn Log>,
@@ -133,6 +149,12 @@ impl EventLoop {
             exhausted: false,
             budget: Arc::new(Budget::new(settings.buffer_total)),
             spool: None,
+            crew: Weak::new(),
+            routes,
+            no_head: RequestHead::default(),
+            sessions: Arc::default(),
+            datagrams: Arc::default(),
+            batch: None,
             settings,
             observer,
             log,
@@ -179,7 +201,8 @@ impl EventLoop {
     /// One pass: waits at most `patience` (`None`: as long as nothing is due), then does what is ready.
     pub(crate) fn turn(&mut self, patience: Option<Duration>, crew: &Arc<Crew>) {
         if self.spool.is_none() {
-            self.spool = Some(Spool::new(self.settings.temporary.clone(), Arc::downgrade(crew)));
+            self.crew = Arc::downgrade(crew);
+            self.spool = Some(Spool::new(self.settings.temporary.clone(), Weak::clone(&self.crew)));
         }
         let wait = if self.has_ready() { Duration::ZERO } else { self.until_due(patience) };
         if let Err(error) = self.poller.wait(Some(wait)) {
@@ -239,7 +262,10 @@ impl EventLoop {
         match connection.phase {
             _ if !gone => self.make_ready(slot),
             // Its thread sees that nobody waits for the answer; the loop hears when it ends.
-            Phase::Running => connection.link.give_up(),
+            Phase::Running => {
+                connection.inlet = None;
+                connection.link.give_up();
+            }
             _ => self.doom(slot),
         }
     }
@@ -270,6 +296,10 @@ impl EventLoop {
         match connection.phase {
             Phase::Reading => self.read(slot),
             Phase::Spooling => {}
+            Phase::Running if connection.inlet.is_some() => {
+                self.read(slot);
+                self.flush(slot);
+            }
             Phase::Running => {
                 if connection.readable || connection.read_closed {
                     connection.link.loop_wants_to_know();

@@ -12,6 +12,8 @@ use crate::body::Body;
 use crate::connection::{Phase, Timer, Upload};
 use crate::crew::predict;
 use crate::exchange::{Inner, Peer, Place};
+use crate::incoming::{Ending, Incoming, Inlet, Passage};
+use crate::service::Bodies;
 use crate::spool::{Job, Spooled};
 
 /// Reads of one connection in a turn, so that one that sends fast does not hold up the others.
@@ -24,7 +26,7 @@ impl EventLoop {
     pub(super) fn read(&mut self, slot: usize) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut reads = READS;
-        while self.connections[slot].phase == Phase::Reading {
+        while self.connections[slot].takes_input() {
             let connection = &mut self.connections[slot];
             if connection.unseen {
                 connection.unseen = false;
@@ -107,18 +109,26 @@ impl EventLoop {
     /// Hands bytes to the protocol, to the end of one request at most. Returns how many were understood.
     fn feed(&mut self, slot: usize, data: &[u8]) -> usize {
         let mut at = 0;
-        if self.connections[slot].inner.is_none() {
+        let connection = &self.connections[slot];
+        if connection.inner.is_none() && connection.inlet.is_none() {
             let mut inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
             inner.queued = self.now;
             self.connections[slot].inner = Some(inner);
         }
-        while self.connections[slot].phase == Phase::Reading {
+        while self.connections[slot].takes_input() {
             let connection = &mut self.connections[slot];
-            let Some(inner) = &mut connection.inner else { break };
-            match connection.reader.read(&data[at..], &self.settings.head, &mut inner.head) {
+            let head = match &mut connection.inner {
+                Some(inner) => &mut inner.head,
+                // Of a body that the service reads while it runs, the head is with the service.
+                None => &mut self.no_head,
+            };
+            match connection.reader.read(&data[at..], &self.settings.head, head) {
                 Ok((used, Event::Incomplete)) => {
                     at += used;
-                    if connection.upload.is_none() && connection.timer != Timer::Head {
+                    if connection.phase == Phase::Reading
+                        && connection.upload.is_none()
+                        && connection.timer != Timer::Head
+                    {
                         self.set_timer(slot, Timer::Head, self.settings.timeouts.head);
                     }
                     if at == data.len() && self.connections[slot].reader.is_idle() {
@@ -139,7 +149,16 @@ impl EventLoop {
                 }
                 Ok((used, Event::End)) => {
                     at += used;
-                    self.request_complete(slot);
+                    if self.connections[slot].inlet.is_some() {
+                        self.streamed_whole(slot);
+                    } else {
+                        self.request_complete(slot);
+                    }
+                }
+                // The answer may be on its way already: all that can be said is that nothing more is believed.
+                Err(_) if self.connections[slot].phase == Phase::Running => {
+                    self.doom(slot);
+                    at = data.len();
                 }
                 Err(refusal) => {
                     self.refuse(slot, &Refused::of(refusal));
@@ -162,6 +181,7 @@ impl EventLoop {
         if inner.origin.strip {
             inner.head.remove_fields(forwarded::is_forwarding_field);
         }
+        inner.mount = self.routes.find(&inner.head);
         if inner.head.method() == b"CONNECT" {
             return self.refuse(slot, &Refused::no_proxy());
         }
@@ -175,17 +195,56 @@ impl EventLoop {
             return;
         }
         let expects = inner.head.expects_continue() && !more;
-        connection.upload = Some(Box::default());
+        let streamed = self.routes.service(inner.mount.service).bodies(&inner.head) == Bodies::Streamed;
+        if !streamed {
+            connection.upload = Some(Box::default());
+        }
         if expects
             && connection.link.send_pieces([stdserve_proto::h1::CONTINUE, b"", b""], usize::MAX).is_err()
         {
             return self.doom(slot);
         }
+        if streamed {
+            self.begin_streamed(slot, length);
+        }
         self.set_timer(slot, Timer::Body, self.settings.timeouts.body_period);
+    }
+
+    /// Runs a request whose body its service reads.
+    fn begin_streamed(&mut self, slot: usize, length: BodyLength) {
+        let connection = &mut self.connections[slot];
+        let declared = if let BodyLength::Length(length) = length { Some(length) } else { None };
+        let passage =
+            Passage::new(connection.token, Arc::clone(&self.budget), std::sync::Weak::clone(&self.crew));
+        if let Some(inner) = &mut connection.inner {
+            inner.passage = Some(Arc::clone(&passage));
+        }
+        connection.judged = 0;
+        let body = Body::Stream(Incoming::new(Arc::clone(&passage), declared));
+        self.dispatch(slot, body, 0);
+        let connection = &mut self.connections[slot];
+        if connection.phase == Phase::Running {
+            connection.inlet = Some(Inlet(passage));
+        }
+    }
+
+    /// The body that a running service reads has come to its end.
+    fn streamed_whole(&mut self, slot: usize) {
+        if let Some(inlet) = self.connections[slot].inlet.take() {
+            inlet.0.end(Ending::Whole);
+        }
+        self.set_timer(slot, Timer::Write, self.settings.timeouts.write);
     }
 
     fn body_piece(&mut self, slot: usize, piece: &[u8]) {
         let connection = &mut self.connections[slot];
+        if let Some(inlet) = &connection.inlet {
+            if inlet.0.push(piece) > self.settings.max_body {
+                inlet.0.end(Ending::TooLarge);
+                connection.inlet = None;
+            }
+            return;
+        }
         let Some(upload) = &mut connection.upload else { return };
         upload.total += piece.len() as u64;
         if upload.total > self.settings.max_body {
@@ -278,6 +337,12 @@ impl EventLoop {
                 None => Body::Memory(std::mem::take(&mut upload.memory)),
             };
         }
+        self.dispatch(slot, body, reserved);
+    }
+
+    /// Hands the request to the crew.
+    fn dispatch(&mut self, slot: usize, body: Body, reserved: usize) {
+        let connection = &mut self.connections[slot];
         if connection.read_closed && self.settings.half_close_is_gone {
             self.budget.give_back(reserved);
             return self.doom(slot);

@@ -274,5 +274,6 @@ fn reader(body: Body) -> Result<Box<dyn Read>, Failure> {
             file.rewind()?;
             Box::new(file)
         }
+        Body::Stream(incoming) => Box::new(incoming),
     })
 }

@@ -33,7 +33,7 @@ fn tcp_listeners_accept_and_hand_on_nodelay() {
         assert!(listener.url().starts_with("http://"));
         assert_eq!(listener.kind(), Kind::Tcp);
         let _client = TcpStream::connect(local_tcp(&registry)).unwrap();
-        let (accepted, peer) = crate::net::accept(listener.as_fd()).unwrap();
+        let (accepted, peer) = crate::net::accept(listener.as_fd(), false).unwrap();
         assert!(peer.is_some());
         assert!(TcpStream::from(accepted).nodelay().unwrap());
     }

@@ -46,7 +46,8 @@ enum Source {
 impl Source {
     fn new(body: Body) -> Self {
         match body {
-            Body::Empty => Self::Memory { data: Vec::new(), at: 0 },
+            // Bodies were asked for whole.
+            Body::Empty | Body::Stream(_) => Self::Memory { data: Vec::new(), at: 0 },
             Body::Memory(data) => Self::Memory { data, at: 0 },
             Body::File { file, len } => Self::File { file, len, at: 0, ahead: Vec::new(), used: 0 },
         }
