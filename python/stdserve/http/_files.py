@@ -20,7 +20,8 @@ from http import HTTPStatus
 from typing import IO, Any, ClassVar
 
 from stdserve.http import _ranges
-from stdserve.http._base import BaseHTTPRequestHandler, __version__
+from stdserve.http._base import BaseHTTPRequestHandler
+from stdserve.http._responses import __version__
 
 
 class SimpleHTTPRequestHandler(BaseHTTPRequestHandler):

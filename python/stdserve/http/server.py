@@ -15,14 +15,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from stdserve.http._base import (
-    DEFAULT_ERROR_CONTENT_TYPE,
-    DEFAULT_ERROR_MESSAGE,
-    BaseHTTPRequestHandler,
-    __version__,
-)
+from stdserve.http._base import BaseHTTPRequestHandler
 from stdserve.http._cgi import CGIHTTPRequestHandler, _url_collapse_path, executable, nobody_uid
 from stdserve.http._files import SimpleHTTPRequestHandler
+from stdserve.http._responses import DEFAULT_ERROR_CONTENT_TYPE, DEFAULT_ERROR_MESSAGE, __version__
 from stdserve.http._servers import HTTPServer, HTTPSServer, ThreadingHTTPServer, ThreadingHTTPSServer
 
 __all__ = [  # noqa: RUF022 (CPython's order)

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from xmlrpc.client import Fault, gzip_decode, gzip_encode
 
 from stdserve import _stdserve, socketserver
-from stdserve.http._base import DEFAULT_ERROR_CONTENT_TYPE, DEFAULT_ERROR_MESSAGE
+from stdserve.http._responses import DEFAULT_ERROR_CONTENT_TYPE, DEFAULT_ERROR_MESSAGE
 from stdserve.http.server import BaseHTTPRequestHandler
 from stdserve.xmlrpc import _codec
 from stdserve.xmlrpc._codec import dumps, loads
