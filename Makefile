@@ -65,7 +65,7 @@ loom: need
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package stdserve-server --lib --locked --quiet --target-dir target/loom crew::handover
 
 fuzz: need
-	STDSERVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --package stdserve-proto --test fuzz --locked -- --nocapture
+	STDSERVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --package stdserve-proto --test 'fuzz*' --locked -- --nocapture
 
 # The gateway on the other versions of CPython that stand on this machine, from a debug build.
 test-others: need

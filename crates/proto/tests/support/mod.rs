@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part, and only such binaries can
 
 pub mod answers;
+pub mod fuzzing;
 pub mod rules;
 
 use std::path::PathBuf;
