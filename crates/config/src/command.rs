@@ -41,7 +41,7 @@ pub struct Serve {
 }
 
 /// Verbs that later versions will have: taken already, so that no script comes to rely on modules of that name.
-const RESERVED: &[&str] = &["ctl", "start", "stop", "restart", "reload", "status", "help"];
+const RESERVED: &[&str] = &["ctl", "start", "stop", "restart", "reload", "status"];
 
 /// Parses the command line: `argv` without the program's name.
 pub fn parse(
@@ -66,6 +66,7 @@ pub fn parse(
         return Ok(Command::Print(format!("stdserve {}\n", env!("CARGO_PKG_VERSION"))));
     }
     match verb {
+        None if word == "help" => help_for(&line.words[1..]),
         Some(Verb::Completions) => completions::print(&line.words[1..]).map(Command::Print),
         Some(Verb::Run) => {
             let hint = "Write stdserve run SCRIPT: all that follows is the script's own.";
@@ -80,7 +81,27 @@ pub fn parse(
     }
 }
 
+/// `stdserve help [VERB]`.
+fn help_for(words: &[String]) -> Result<Command, UsageError> {
+    let verb = match words {
+        [] => Verb::Serve,
+        [word, ..] => Verb::of(word).ok_or_else(|| {
+            let near = near_verb(word).map(|verb| format!("Did you mean {}?", verb.word()));
+            Problem::new(None, format!("there is no command `{}`", shown(word))).hint(near)
+        })?,
+    };
+    help::help(verb, "").map(Command::Print)
+}
+
+/// The verb that was most likely meant.
+fn near_verb(word: &str) -> Option<Verb> {
+    let words = Verb::ALL.into_iter().map(|verb| verb.word().to_owned());
+    suggest::closest(word, words).and_then(|word| Verb::of(&word))
+}
+
 fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Result<Command, UsageError> {
+    // `stdserve fils public`: most likely no application of that name, with something after it.
+    let meant = line.words.first().filter(|_| verb.is_none()).and_then(|word| near_verb(word));
     let mut words = line.words.into_iter().skip(usize::from(verb.is_some()));
     let verb = verb.unwrap_or(Verb::Serve);
     let mut problems = Vec::new();
@@ -93,7 +114,7 @@ fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Re
         given.extend(words.next().map(|word| Given::new(found, Raw::Text(word), Rank::Arguments, flag)));
     }
     if let Some(extra) = words.next() {
-        problems.push(extra_word(&extra, verb));
+        problems.push(extra_word(&extra, verb, meant));
     }
     let Gathered { given, contents, problems } =
         gather(given, line.config.as_deref().map(Path::new), around, problems);
@@ -137,7 +158,7 @@ fn stray_option(given: &Given, verb: Verb) -> Problem {
     Problem::new(given.source.clone(), format!("is no option of stdserve {}", verb.word())).hint(hint)
 }
 
-fn extra_word(extra: &str, verb: Verb) -> Problem {
+fn extra_word(extra: &str, verb: Verb, meant: Option<Verb>) -> Problem {
     let (after, hint) = match verb {
         Verb::Serve => ("the application", "One application is served at a time."),
         Verb::Files | Verb::Cgi => {
@@ -146,7 +167,9 @@ fn extra_word(extra: &str, verb: Verb) -> Problem {
         Verb::Up => ("up", "What is served stands in the file (-c FILE); --only NAME chooses from it."),
         _ => ("the object", "One object is served at a time; stdserve up serves several."),
     };
-    Problem::new(None, format!("`{}` stands after {after}", shown(extra))).hint(hint.to_owned())
+    let hint =
+        meant.map_or_else(|| hint.to_owned(), |verb| format!("Did you mean stdserve {}?", verb.word()));
+    Problem::new(None, format!("`{}` stands after {after}", shown(extra))).hint(hint)
 }
 
 /// `stdserve.run(app, **options)`: keywords in the place of the command line, then environment and files.

@@ -84,6 +84,7 @@ fn overview(verb: Verb) -> String {
             );
             return text;
         }
+        Verb::Completions => return text,
         Verb::Up => {
             let _ = write!(text, "\nIn stdserve.toml:\n\n{}", indented(UP_EXAMPLE));
             text.push_str("\nThese options are said to every service; a service's table counts more.\n");

@@ -141,7 +141,7 @@ impl Verb {
                 ("stdserve run server.py --port 8000", "a script and its arguments"),
                 ("stdserve run -m http.server", "a module"),
             ],
-            Self::Completions => &[],
+            Self::Completions => &[("eval \"$(stdserve completions bash)\"", "in ~/.bashrc")],
         }
     }
 }

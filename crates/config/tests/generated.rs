@@ -26,7 +26,7 @@ fn help(arguments: &[&str]) -> String {
 }
 
 fn verbs() -> impl Iterator<Item = Verb> {
-    Verb::ALL.into_iter().filter(|verb| *verb != Verb::Completions)
+    Verb::ALL.into_iter()
 }
 
 #[test]

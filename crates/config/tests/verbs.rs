@@ -2,6 +2,8 @@
 
 mod world;
 
+use proptest::prelude::*;
+use proptest::sample::select;
 use stdserve_config::{
     Address, Command, FilesOptions, HandlerModel, Program, ScriptStderr, ServiceKind, Transport, Verb,
 };
@@ -314,6 +316,44 @@ fn print_config_shows_what_concerns_the_verb_and_can_be_used_as_a_file() {
     let cgi = printed(&["cgi", "x", "--print-config", "--cgi-rlimit-cpu=7"], &[], &[]);
     let options = serve(&["cgi"], &[], &[("stdserve.toml", &cgi)]).groups.remove(0).services;
     assert_eq!(options, serve(&["cgi", "x", "--cgi-rlimit-cpu=7"], &[], &[]).groups.remove(0).services);
+}
+
+#[test]
+fn help_and_verbs_that_were_misspelt() {
+    for verb in Verb::ALL {
+        let text = printed(&["help", verb.word()], &[], &[]);
+        assert_eq!(text, printed(&[verb.word(), "--help"], &[], &[]));
+        assert!(text.contains(verb.usage()[0]), "{text}");
+    }
+    assert_eq!(printed(&["help"], &[], &[]), printed(&["--help"], &[], &[]));
+    assert_eq!(
+        error(&["help", "fils"], &[], &[]),
+        "error: there is no command `fils`\n  Did you mean files?"
+    );
+    assert_eq!(
+        error(&["fils", "public"], &[], &[]),
+        "error: `public` stands after the application\n  Did you mean stdserve files?"
+    );
+    assert_eq!(target(&serve(&["fils"], &[], &[])), "fils");
+}
+
+proptest! {
+    /// Every option of the table, with any value, behind any verb.
+    #[test]
+    fn nothing_panics(
+        verb in select(Verb::ALL.map(Verb::word).to_vec()),
+        name in select(stdserve_config::options::all().map(|opt| opt.name).collect::<Vec<_>>()),
+        value in "(-|/|\\.|=|:|\\*|none|[0-9]{1,3}|a:b|A: b|/a=b|\\PC){0,4}",
+        word in "(a:b|\\PC{0,4})?",
+        toml in any::<bool>(),
+    ) {
+        let option = format!("--{name}={value}");
+        let file = format!("{name} = {}\n", toml::Value::String(value));
+        let (argv, file) = if toml { (vec![verb, &word], file) } else { (vec![verb, &word, &option], String::new()) };
+        if let Err(error) = run(&argv, &[], &[("stdserve.toml", &file)]) {
+            prop_assert!(error.to_string().starts_with("error: "));
+        }
+    }
 }
 
 #[test]

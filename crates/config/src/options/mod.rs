@@ -13,6 +13,8 @@ mod rpc;
 mod timeouts;
 mod workers;
 
+use std::sync::LazyLock;
+
 use crate::option::Opt;
 use crate::settings::Settings;
 use crate::verb::Verb;
@@ -81,14 +83,17 @@ pub(crate) fn find(name: &str) -> Option<Found> {
 impl Default for Settings {
     /// The defaults of the table.
     fn default() -> Self {
-        let mut settings = Self::blank();
-        for opt in all() {
-            if let Some(text) = opt.default {
-                let put = opt.field.set(&mut settings, &text.into());
-                debug_assert!(put.is_ok(), "--{}: {put:?}", opt.name);
+        static DEFAULT: LazyLock<Settings> = LazyLock::new(|| {
+            let mut settings = Settings::blank();
+            for opt in all() {
+                if let Some(text) = opt.default {
+                    let put = opt.field.set(&mut settings, &text.into());
+                    debug_assert!(put.is_ok(), "--{}: {put:?}", opt.name);
+                }
             }
-        }
-        settings
+            settings
+        });
+        DEFAULT.clone()
     }
 }
 
