@@ -19,6 +19,7 @@ from stdserve.http.server import (
     ThreadingHTTPServer,
 )
 from stdserve.wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from stdserve.xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,6 +76,7 @@ def steps(of: str, engine: str, family: str) -> Iterator[str]:
         (CGIHTTPRequestHandler, HTTPServer, "http", "one"),
         (WSGIRequestHandler, WSGIServer, "wsgi", "one"),
         (functools.partial(SimpleHTTPRequestHandler, directory="/"), HTTPServer, "files", "one"),
+        (SimpleXMLRPCRequestHandler, SimpleXMLRPCServer, "xmlrpc", "one"),
     ],
 )
 def test_what_is_unchanged_goes_through_the_engine(
@@ -142,6 +144,16 @@ def test_files_of_a_handler_with_a_step_of_its_own_are_sent_by_the_handler(name:
     choice = choose(override(SimpleHTTPRequestHandler, name))
     assert (choice.path, choice.family) == ("engine", "http")
     assert f"Mine.{name}" in choice.called
+
+
+@pytest.mark.parametrize("name", ["do_POST", "decode_request_content", "accept_encodings"])
+def test_calls_of_a_handler_with_a_step_of_its_own_are_made_by_the_handler(name: str) -> None:
+    """The same for XML-RPC."""
+    choice = choose(override(SimpleXMLRPCRequestHandler, name), SimpleXMLRPCServer)
+    assert (choice.path, choice.family) == ("engine", "http")
+    assert f"Mine.{name}" in choice.called
+    choice = choose(override(SimpleXMLRPCRequestHandler, "report_404"), SimpleXMLRPCServer)
+    assert (choice.path, choice.family) == ("engine", "xmlrpc")
 
 
 def test_a_handler_that_makes_its_own_environ_is_called_for_it() -> None:

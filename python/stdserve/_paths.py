@@ -118,23 +118,15 @@ STEPS: list[Step] = [
 ]
 
 SETTINGS: list[Setting] = [
-    # 0 is CGIHTTPRequestHandler's own.
+    # CGIHTTPRequestHandler reads without a buffer, SimpleXMLRPCRequestHandler writes with one.
     Setting("rbufsize", (-1, 0), "has buffers of its own for what it reads"),
-    Setting("wbufsize", (0,), "has buffers of its own for what it writes"),
+    Setting("wbufsize", (0, -1), "has buffers of its own for what it writes"),
     Setting("timeout", (None,), "has time-outs of its own"),
     Setting("disable_nagle_algorithm", (False, True), "sends each response at once"),
     Setting("MessageClass", (http.client.HTTPMessage,), "makes the message of the header fields"),
     Setting("default_request_version", ("HTTP/0.9",), "answers requests without a version itself"),
     Setting("strict_framing", (True,), "refuses what is ambiguous (RFC 9112)"),
 ]
-
-#: Our modules: what stands in them is a step's own function, and no override.
-_OWN_MODULES = (
-    "stdserve.socketserver",
-    "stdserve.http.server",
-    "stdserve.wsgiref.simple_server",
-    "stdserve.xmlrpc.server",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +151,16 @@ def choose(server: Any) -> Choice:
     called: list[str] = []
     handler = _handler_class(server, reasons)
     family = _family(handler) if handler is not None else None
-    own_files = _overridden_steps(server, handler, "files", only="files") if family == "files" else []
-    if own_files:
-        # Something of how files are served is the program's own: the engine reads the requests, the handler
-        # serves them.
+    own_part: list[tuple[Step, str]] = []
+    if family in ("files", "xmlrpc"):
+        own_part = [
+            (step, where)
+            for step, where in _overridden_steps(server, handler, family, only=family)
+            if step.engine == "replaces"
+        ]
+    if own_part:
+        # Something of how the request is answered is the program's own: the engine reads the requests, the
+        # handler serves them.
         family = "http"
     concurrency = _concurrency(server, reasons)
     _check_server(server, reasons)
@@ -174,7 +172,7 @@ def choose(server: Any) -> Choice:
                 reasons.append(f"{where}.{step.name} is overridden: the engine {step.does}")
             else:
                 called.append(f"{where}.{step.name}")
-        called.extend(f"{where}.{step.name}" for step, where in own_files)
+        called.extend(f"{where}.{step.name}" for step, where in own_part)
         called.extend(f"{_name(handler)}.{name}" for name in _methods(handler))
         called[:] = dict.fromkeys(called)
         for setting in SETTINGS:
@@ -307,7 +305,7 @@ def _is_ours(function: types.FunctionType) -> bool:
     return any(
         function.__globals__ is vars(module)
         for name, module in list(sys.modules.items())
-        if name in _OWN_MODULES or name.startswith("stdserve.http.")
+        if name.startswith("stdserve.") and module is not None
     )
 
 
