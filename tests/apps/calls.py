@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import sys
 import threading
 from os import getpid  # what a module imports is not offered
 from typing import Any
@@ -57,6 +58,9 @@ class Shop:
     def thing(self) -> Any:
         return threading.Lock()
 
+    def chr(self, code: int) -> str:
+        return chr(code)
+
     def when(self) -> datetime.datetime:
         return datetime.datetime(2026, 1, 2, 3, 4, 5)
 
@@ -93,3 +97,6 @@ def triple(x: int) -> int:
 
 
 def _private() -> None: ...
+
+
+own = sys.modules[__name__]
