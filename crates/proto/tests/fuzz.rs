@@ -1,8 +1,6 @@
 //! Fuzzing on stable Rust: inputs made from the wire fixtures by mutation, checked against the rules that hold for
 //! any input. `fuzz/README.md` says how to run it longer and how to repeat a failure.
 
-#[path = "fuzz/files.rs"]
-mod files;
 mod support;
 
 use std::fmt::Write as _;

@@ -1,4 +1,6 @@
-//! What clients ask of files: paths, ranges, conditions, forms, patterns.
+//! Fuzzing what clients ask of files: paths, ranges, conditions, forms, patterns. `fuzz/README.md` says how.
+
+mod support;
 
 use stdserve_proto::accept_encoding::Accepted;
 use stdserve_proto::clean_path::CleanPath;
@@ -7,7 +9,7 @@ use stdserve_proto::form_data::{FormError, FormEvent, FormReader, LARGEST_HEAD, 
 use stdserve_proto::glob::Glob;
 use stdserve_proto::ranges::{Ranges, select};
 
-use super::{Random, run, show_on_panic};
+use support::fuzzing::{Random, run, show_on_panic};
 
 /// Words put together without sense, a byte of anything among them now and then.
 fn sentence(words: &[&[u8]], most: usize, random: &mut Random) -> Vec<u8> {
@@ -51,7 +53,7 @@ fn paths() {
         b"~",
         b"%0d%0a",
     ];
-    run("paths", |seed| {
+    run("fuzz_files", "paths", |seed| {
         let mut random = Random(seed);
         let raw = sentence(WORDS, 16, &mut random);
         show_on_panic(&raw, || {
@@ -95,7 +97,7 @@ fn ranges() {
         b"\t",
         b"lines=",
     ];
-    run("ranges", |seed| {
+    run("fuzz_files", "ranges", |seed| {
         let mut random = Random(seed);
         let mut raw = if random.one_in(8) { Vec::new() } else { b"bytes=".to_vec() };
         raw.extend(sentence(WORDS, 20, &mut random));
@@ -145,7 +147,7 @@ fn conditions() {
         b"Range",
         b"If-Other",
     ];
-    run("conditions", |seed| {
+    run("fuzz_files", "conditions", |seed| {
         let mut random = Random(seed);
         let fields: Vec<_> =
             (0..random.below(5)).map(|_| (random.pick(NAMES), sentence(WORDS, 6, &mut random))).collect();
@@ -207,7 +209,7 @@ fn read(body: &[u8], mut step: impl FnMut() -> usize) -> Parts {
 #[test]
 fn forms() {
     let long = vec![b'a'; LARGEST_HEAD];
-    run("forms", |seed| {
+    run("fuzz_files", "forms", |seed| {
         let mut random = Random(seed);
         let words: &[&[u8]] = &[
             b"--xy",
@@ -257,7 +259,7 @@ fn patterns() {
             (_, []) => false,
         }
     }
-    run("patterns", |seed| {
+    run("fuzz_files", "patterns", |seed| {
         let mut random = Random(seed);
         let text = |letters: &[&'static str], most: usize, random: &mut Random| -> String {
             (0..random.below(most)).map(|_| random.pick(letters)).collect()
