@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stdserve_config::{GroupSpec, ServiceKind, ServiceSpec, UsageError};
 use stdserve_server::cgi::Cgi;
-use stdserve_server::{Builder, Run, Server, Service, ThreadSource};
+use stdserve_server::{Builder, Mount, Run, Server, Service, ThreadSource};
 use stdserve_sys::listener::Listener;
 
 use crate::interpreter::{Interpreter, Place};
@@ -74,13 +74,30 @@ impl Services {
     /// The server of a worker: each service where it is mounted.
     pub(crate) fn build(
         &self,
-        builder: Builder,
+        mut builder: Builder,
         listeners: Vec<Listener>,
         threads: Arc<dyn ThreadSource>,
     ) -> io::Result<Server> {
         let mut elsewhere: Arc<dyn Service> = Arc::new(Nothing);
-        for (_, service) in &self.list {
-            elsewhere = Arc::clone(service);
+        for (spec, service) in &self.list {
+            let service = Arc::clone(service);
+            // One that does not speak HTTP has its listeners for itself.
+            match &spec.kind {
+                ServiceKind::Stream { .. } => {
+                    return builder.streams(listeners, service).build(elsewhere, threads);
+                }
+                ServiceKind::Datagram { .. } => {
+                    return builder.datagrams(listeners, service).build(elsewhere, threads);
+                }
+                _ => {}
+            }
+            if spec.mounts.is_empty() {
+                elsewhere = Arc::clone(&service);
+            }
+            for mount in &spec.mounts {
+                let mount = Mount { host: mount.host.clone(), prefix: mount.prefix.clone() };
+                builder = builder.mount(mount, Arc::clone(&service));
+            }
         }
         builder.listeners(listeners).build(elsewhere, threads)
     }

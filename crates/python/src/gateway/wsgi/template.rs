@@ -155,20 +155,36 @@ impl Template {
             self.host.update(dict, host)?;
         }
         let prefix = origin.prefix.as_deref().unwrap_or(fixed.options.root_path.as_bytes());
-        // The path and the query follow from the target and the prefix.
-        if !self.raw_uri.is(py, head.target()) || !self.script_name.is(py, prefix) {
-            self.update_path(py, exchange, prefix)?;
+        // The path and the query follow from the target, the prefix, and where the application is mounted.
+        if exchange.mount().is_empty() {
+            if !self.raw_uri.is(py, head.target()) || !self.script_name.is(py, prefix) {
+                self.update_path(py, exchange, prefix, prefix)?;
+            }
+        } else {
+            let mut script_name = prefix.to_vec();
+            decode_path(exchange.mount(), &mut script_name);
+            if !self.raw_uri.is(py, head.target()) || !self.script_name.is(py, &script_name) {
+                // The mount was found at the very beginning of the path.
+                self.update_path(py, exchange, &script_name, b"")?;
+            }
         }
         self.update_remote(py, exchange)
     }
 
-    fn update_path(&mut self, py: Python<'_>, exchange: &Exchange, prefix: &[u8]) -> PyResult<()> {
+    /// `prefix` is what of the script's name may stand before the path that is left to the application.
+    fn update_path(
+        &mut self,
+        py: Python<'_>,
+        exchange: &Exchange,
+        script_name: &[u8],
+        prefix: &[u8],
+    ) -> PyResult<()> {
         let dict = self.dict.bind(py);
         let head = exchange.head();
-        self.script_name.update(dict, prefix)?;
+        self.script_name.update(dict, script_name)?;
         let target = native(py, head.target())?;
         self.scratch.clear();
-        decode_path(head.path(), &mut self.scratch);
+        decode_path(exchange.path(), &mut self.scratch);
         let path = below(&self.scratch, prefix);
         let path = if path == head.target() { target.clone() } else { native(py, path)? };
         self.path_info.set(dict, path)?;
