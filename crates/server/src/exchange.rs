@@ -1,10 +1,12 @@
 //! One request and the right to answer it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use stdserve_proto::forwarded::Origin;
@@ -54,8 +56,8 @@ impl ListenerInfo {
 /// What came in that is no request.
 #[derive(Debug)]
 pub(crate) enum Raw {
-    /// A connection of a stream listener.
-    Session(Transport),
+    /// A connection that a service has to itself, and what was read of it.
+    Session(Transport, Vec<u8>),
     /// A datagram.
     Datagram(Received),
 }
@@ -269,6 +271,19 @@ impl Exchange {
     /// By when a thread had to take it: it would have been answered 503 then.
     pub fn deadline(&self) -> Instant {
         self.inner().deadline
+    }
+
+    /// What the service keeps with the connection from one exchange to the next. Dropped with the connection, by
+    /// whichever thread that is: its end must not wait.
+    ///
+    /// `None`: the exchange has no connection of its own.
+    pub fn attachment(&self) -> Option<MutexGuard<'_, Option<Box<dyn Any + Send>>>> {
+        Some(self.inner().link.as_ref()?.attachment())
+    }
+
+    /// The connection's socket, non-blocking, for a look at its options and addresses.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.inner().link.as_ref()?.transport.as_fd())
     }
 
     /// Whether the client has gone, so that an answer would reach nobody.

@@ -32,7 +32,7 @@ mod stream;
 mod transport;
 
 pub use body::Body;
-pub use crew::{Run, StdThreads, ThreadSource};
+pub use crew::{Arrival, Run, StdThreads, ThreadSource};
 pub use datagram::Datagram;
 pub use exchange::{Exchange, ListenerInfo, Peer};
 pub use incoming::Incoming;

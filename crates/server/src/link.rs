@@ -5,6 +5,7 @@
 //! loop goes on with it when the socket has room. The descriptor is closed when the last of them lets go, never
 //! under another's feet.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -20,7 +21,6 @@ use crate::transport::Transport;
 pub(crate) type Pieces<'a> = [&'a [u8]; 3];
 
 /// The shared half of a connection.
-#[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) transport: Transport,
     gone: AtomicBool,
@@ -30,7 +30,12 @@ pub(crate) struct Link {
     loop_waits: AtomicBool,
     sending: Mutex<Sending>,
     room: Condvar,
+    /// What the service keeps with the connection.
+    attachment: Mutex<Attachment>,
 }
+
+/// See [`Exchange::attachment`](crate::Exchange::attachment).
+pub(crate) type Attachment = Option<Box<dyn Any + Send>>;
 
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -68,7 +73,29 @@ impl Link {
             loop_waits: AtomicBool::new(false),
             sending: Mutex::new(Sending { queue: Outbound::new(budget), finished: true, progress: now }),
             room: Condvar::new(),
+            attachment: Mutex::default(),
         }
+    }
+
+    /// What the service keeps with the connection.
+    pub(crate) fn attachment(&self) -> MutexGuard<'_, Attachment> {
+        self.attachment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues `data` behind what is queued, and sends nothing. False: there is no room for it.
+    pub(crate) fn hold(&self, data: &[u8], bound: usize) -> Result<bool, Gone> {
+        let mut sending = self.lock();
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        if sending.queue.in_memory() + data.len() > bound {
+            return Ok(false);
+        }
+        if sending.queue.is_empty() {
+            sending.progress = Instant::now();
+        }
+        sending.queue.push_rest(data.to_vec(), 0);
+        Ok(true)
     }
 
     /// A panic while the lock is held leaves at worst a half-sent answer, which `gone` covers.
@@ -308,6 +335,12 @@ impl Link {
         self.gone.store(true, Ordering::Relaxed);
         self.room.notify_all();
         Gone
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 

@@ -16,6 +16,8 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub struct Session {
     socket: Transport,
+    /// What the engine has read before.
+    ahead: Vec<u8>,
     guard: SessionGuard,
 }
 
@@ -30,9 +32,9 @@ pub struct SessionGuard {
 }
 
 impl Session {
-    pub(crate) fn new(socket: Transport, inner: Box<Inner>, crew: Arc<Crew>) -> Self {
+    pub(crate) fn new(socket: Transport, ahead: Vec<u8>, inner: Box<Inner>, crew: Arc<Crew>) -> Self {
         let (peer, listener) = (inner.peer, inner.listener.clone());
-        Self { socket, guard: SessionGuard { inner: Some(inner), peer, listener, crew } }
+        Self { socket, ahead, guard: SessionGuard { inner: Some(inner), peer, listener, crew } }
     }
 
     /// Who is connected.
@@ -48,6 +50,13 @@ impl Session {
     /// A number of this session, unlike that of any other of this process.
     pub fn id(&self) -> u64 {
         self.guard.inner.as_ref().map_or(0, |inner| inner.id)
+    }
+
+    /// What the engine has read of the connection before it became a session: only where
+    /// [`Settings::hand_over_refused`](crate::Settings::hand_over_refused) is set. For those who read from the socket
+    /// itself; empty afterwards.
+    pub fn take_ahead(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// The socket.
@@ -75,7 +84,13 @@ impl SessionGuard {
 
 impl Read for Session {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(into)
+        if self.ahead.is_empty() {
+            return self.socket.read(into);
+        }
+        let count = into.len().min(self.ahead.len());
+        into[..count].copy_from_slice(&self.ahead[..count]);
+        self.ahead.drain(..count);
+        Ok(count)
     }
 }
 

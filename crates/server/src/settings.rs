@@ -95,6 +95,9 @@ pub struct Settings {
     pub server_name: Option<String>,
     /// Keep each answer's head for the [`Record`](crate::Record) of its exchange. No.
     pub record_answer: bool,
+    /// Where a request head is refused, the service gets the connection as a [`Session`](crate::Session), with what was
+    /// read of the head, in place of an answer of the engine's. For services that understand more than the engine. No.
+    pub hand_over_refused: bool,
     /// Where temporary files stand. The system's folder for them.
     pub temporary: PathBuf,
     /// Bounds on a cohort.
@@ -117,6 +120,7 @@ impl Default for Settings {
             trust: Trust::default(),
             server_name: Some("stdserve".to_owned()),
             record_answer: false,
+            hand_over_refused: false,
             temporary: std::env::temp_dir(),
             cohort: CohortLimits::default(),
         }

@@ -174,6 +174,23 @@ impl Stream {
         Ok(sent)
     }
 
+    /// As [`send`](Self::send), for what more may follow at once: as long as this thread is not late the data waits,
+    /// and goes out with what follows. What waits goes out at the latest when the engine sees that the thread is
+    /// late, that is within some milliseconds.
+    ///
+    /// Only for answers [sent as they are](crate::Exchange::start_verbatim).
+    pub fn send_soon(&mut self, data: &[u8]) -> Result<usize, Gone> {
+        if let Some(inner) = &mut self.inner
+            && let Some(link) = &inner.link
+            && inner.out.is_empty()
+            && self.crew.hold(link, inner.token, data)?
+        {
+            inner.sent += data.len() as u64;
+            return Ok(data.len());
+        }
+        self.send(data)
+    }
+
     /// Sends `length` bytes of `file` from `offset` by sendfile(2), as far as Content-Length allows. The descriptor
     /// is kept until the last byte has gone; its position is neither used nor moved.
     ///

@@ -31,6 +31,22 @@ impl Transport {
         }
     }
 
+    /// A second descriptor of the same socket, which blocks from now on.
+    pub(crate) fn try_clone_blocking(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                let socket = socket.try_clone()?;
+                socket.set_nonblocking(false)?;
+                Self::Tcp(socket)
+            }
+            Self::Unix(socket) => {
+                let socket = socket.try_clone()?;
+                socket.set_nonblocking(false)?;
+                Self::Unix(socket)
+            }
+        })
+    }
+
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         retry(|| match self {
             Self::Tcp(socket) => (&*socket).read(into),

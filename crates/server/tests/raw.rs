@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use stdserve_proto::h1::RequestHead;
 use stdserve_server::{
-    Bodies, Body, Exchange, Mount, Order, Run, Server, Service, Session, Settings, StdThreads, Timeouts,
+    Arrival, Bodies, Body, Exchange, Mount, Order, Run, Server, Service, Session, Settings, StdThreads,
+    Timeouts,
 };
 use stdserve_sys::listener::{BindAddress, Listener, Registry};
 use support::{Answer, Running, ok};
@@ -319,8 +320,7 @@ fn a_request_finds_its_service_by_host_and_path() {
     let mut client = connect(address);
     let paths = ["/", "/a", "/", "/a/b", "/a"];
     for _ in 0..20 {
-        let burst: String =
-            paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+        let burst = paths.map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).concat();
         client.write_all(burst.as_bytes()).unwrap();
         let mut got = String::new();
         let mut room = [0; 4096];
@@ -330,4 +330,84 @@ fn a_request_finds_its_service_by_host_and_path() {
             got.push_str(&String::from_utf8_lossy(&room[..count]));
         }
     }
+}
+
+/// Answers requests as they are, in pieces: `/slow` tells that its first piece is out, and waits before the second.
+struct Verbatim {
+    first: Mutex<Sender<()>>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Service for Verbatim {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(arrival) = run.next_arrival() {
+            match arrival {
+                Arrival::Exchange(exchange) => {
+                    let slow = exchange.path() == b"/slow";
+                    let mut count = 0;
+                    if let Some(mut kept) = exchange.attachment() {
+                        count = kept.take().and_then(|kept| kept.downcast().ok()).map_or(0, |n: Box<u32>| *n);
+                        *kept = Some(Box::new(count + 1));
+                    }
+                    let mut stream = exchange.start_verbatim(200);
+                    stream.send_soon(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n").unwrap();
+                    stream.send_soon(format!("{count}-").as_bytes()).unwrap();
+                    if slow {
+                        self.first.lock().unwrap().send(()).unwrap();
+                        self.go_on.lock().unwrap().recv().unwrap();
+                    }
+                    stream.send_soon(b"done").unwrap();
+                    stream.end();
+                }
+                Arrival::Session(mut session) => {
+                    let mut room = [0; 100];
+                    let count = session.read(&mut room).unwrap();
+                    session.write_all(&[b"raw ", &room[..count]].concat()).unwrap();
+                }
+                Arrival::Datagram(_) => {}
+            }
+        }
+    }
+}
+
+fn verbatim() -> (Running, Receiver<()>, Sender<()>) {
+    let (first, firsts) = channel();
+    let (go_on, goes_on) = channel();
+    let settings = Settings { hand_over_refused: true, ..Settings::default() };
+    let service = Verbatim { first: Mutex::new(first), go_on: Mutex::new(goes_on) };
+    (Running::new(settings, service), firsts, go_on)
+}
+
+#[test]
+fn what_is_held_back_goes_out_when_its_thread_is_late() {
+    let (running, firsts, go_on) = verbatim();
+    let mut client = running.connect();
+    for number in 0..4 {
+        client.get("/");
+        assert_eq!(client.answer(), (200, format!("{}-done", number * 2).into_bytes()));
+        client.get("/slow");
+        firsts.recv().unwrap();
+        // The handler waits, and what it has written is here all the same.
+        let mut room = vec![0; 200];
+        let mut got = 0;
+        while !room[..got].ends_with(b"-") {
+            let count = client.socket.read(&mut room[got..]).unwrap();
+            assert!(count > 0);
+            got += count;
+        }
+        go_on.send(()).unwrap();
+        let mut rest = [0; 4];
+        client.socket.read_exact(&mut rest).unwrap();
+        assert_eq!(&rest, b"done");
+    }
+}
+
+#[test]
+fn a_refused_head_is_handed_over_whole() {
+    let (running, _firsts, _go_on) = verbatim();
+    let mut client = running.connect();
+    client.get("/");
+    client.answer();
+    client.send("GET / HTTP/1.1\r\nBad header\r\n\r\n");
+    assert_eq!(client.rest(), b"raw GET / HTTP/1.1\r\nBad header\r\n\r\n");
 }

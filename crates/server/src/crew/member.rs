@@ -213,6 +213,7 @@ impl Crew {
         let clock = Clock::of_this_thread();
         let me = {
             let mut core = self.lock();
+            core.turned = true;
             while core.handover.baton.members() < 2 {
                 core.handover.join(thread::current());
                 core.clocks.push(clock);

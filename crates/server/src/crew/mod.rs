@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 use stdserve_sys::poller::Waker;
 use stdserve_sys::thread_clock::ThreadClock;
 
-pub use run::Run;
+pub use run::{Arrival, Run};
 pub use threads::{StdThreads, ThreadSource};
 
 use crate::event_loop::EventLoop;
 use crate::exchange::{Inner, Place};
+use crate::link::Link;
 use crate::observe::Log;
 use crate::routes::Routes;
 use crate::server::Order;
@@ -89,6 +90,8 @@ pub(crate) struct Handed {
     pub(crate) spooled: Vec<crate::spool::Spooled>,
     /// Connections whose service has made room for more of a body.
     pub(crate) resumed: Vec<usize>,
+    /// Connections with something held back that goes out now.
+    pub(crate) held: Vec<usize>,
     /// What was asked of the server.
     pub(crate) orders: Vec<Order>,
 }
@@ -99,6 +102,7 @@ impl Handed {
             && self.ended.is_empty()
             && self.spooled.is_empty()
             && self.resumed.is_empty()
+            && self.held.is_empty()
             && self.orders.is_empty()
     }
 }
@@ -119,6 +123,8 @@ pub(crate) struct Core {
     /// The loop accepts no more and waits for what runs.
     draining: bool,
     stopped: bool,
+    /// One thread does everything: see [`turn`](crate::Server::turn).
+    turned: bool,
     /// Figures for the bench and the scoreboard.
     pub(crate) takeovers: u64,
     pub(crate) standby_wakes: u64,
@@ -165,6 +171,7 @@ impl Crew {
                 predictor: Predictor::new(),
                 draining: false,
                 stopped: false,
+                turned: false,
                 takeovers: 0,
                 standby_wakes: 0,
             }),
@@ -237,6 +244,20 @@ impl Crew {
         self.ended(done);
     }
 
+    /// Holds `data` back for whoever takes the loop next, if that is this thread or one that finds it late. False: it
+    /// has to be sent now.
+    pub(crate) fn hold(&self, link: &Link, token: usize, data: &[u8]) -> Result<bool, crate::stream::Gone> {
+        const BOUND: usize = 64 << 10;
+        let mut core = self.lock();
+        if !core.handover.baton.lies_free() || core.turned || !link.hold(data, BOUND)? {
+            return Ok(false);
+        }
+        if core.handed.held.last() != Some(&token) {
+            core.handed.held.push(token);
+        }
+        Ok(true)
+    }
+
     /// Tells the loop that an exchange has ended whose answer is written, or never will be.
     pub(crate) fn ended(&self, done: Done) {
         let link = done.inner.link.clone();
@@ -246,7 +267,14 @@ impl Crew {
         {
             link.give_up();
         }
-        self.lock().handed.ended.push(done);
+        let mut core = self.lock();
+        core.handed.ended.push(done);
+        // Whoever takes the loop up looks there first.
+        let is_seen = core.handover.baton.lies_free() && !core.draining;
+        drop(core);
+        if is_seen {
+            return;
+        }
         // Asked after the push: either the loop finds what was pushed, or it is seen here that it waits.
         if urgent || link.is_some_and(|link| link.loop_waits()) {
             self.waker.wake();

@@ -10,6 +10,17 @@ use crate::datagram::Datagram;
 use crate::exchange::{Exchange, Inner, Raw};
 use crate::session::Session;
 
+/// What a service may be given.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A request.
+    Exchange(Exchange),
+    /// A connection.
+    Session(Session),
+    /// A datagram.
+    Datagram(Datagram),
+}
+
 /// The right to start requests, for one cohort.
 pub struct Run<'a> {
     crew: &'a Arc<Crew>,
@@ -64,12 +75,8 @@ impl<'a> Run<'a> {
     /// The next connection of a [stream listener](crate::Builder::streams). `None`: as with [`next`](Self::next).
     pub fn next_session(&mut self) -> Option<Session> {
         loop {
-            let mut inner = self.take()?;
-            match inner.raw.take() {
-                Some(Raw::Session(socket)) => {
-                    return Some(Session::new(socket, inner, Arc::clone(self.crew)));
-                }
-                _ => drop(Exchange::new(inner, Arc::clone(self.crew))),
+            if let Arrival::Session(session) = self.next_arrival()? {
+                return Some(session);
             }
         }
     }
@@ -77,14 +84,21 @@ impl<'a> Run<'a> {
     /// The next [datagram](crate::Builder::datagrams). `None`: as with [`next`](Self::next).
     pub fn next_datagram(&mut self) -> Option<Datagram> {
         loop {
-            let mut inner = self.take()?;
-            match inner.raw.take() {
-                Some(Raw::Datagram(received)) => {
-                    return Some(Datagram::new(received, inner, Arc::clone(self.crew)));
-                }
-                _ => drop(Exchange::new(inner, Arc::clone(self.crew))),
+            if let Arrival::Datagram(datagram) = self.next_arrival()? {
+                return Some(datagram);
             }
         }
+    }
+
+    /// What is next, for a service that takes things of several kinds. `None`: as with [`next`](Self::next).
+    pub fn next_arrival(&mut self) -> Option<Arrival> {
+        let mut inner = self.take()?;
+        let crew = Arc::clone(self.crew);
+        Some(match inner.raw.take() {
+            None => Arrival::Exchange(Exchange::new(inner, crew)),
+            Some(Raw::Session(socket, ahead)) => Arrival::Session(Session::new(socket, ahead, inner, crew)),
+            Some(Raw::Datagram(received)) => Arrival::Datagram(Datagram::new(received, inner, crew)),
+        })
     }
 
     /// The service that the front of the queue is for, if the cohort goes on with it.

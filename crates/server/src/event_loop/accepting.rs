@@ -169,7 +169,9 @@ impl EventLoop {
                         self.exhausted = false;
                         match self.doors[index].raw {
                             None => self.welcome(transport, peer, index),
-                            Some(service) => self.hand_on(Raw::Session(transport), peer, index, service),
+                            Some(service) => {
+                                self.hand_on(Raw::Session(transport, Vec::new()), peer, index, service);
+                            }
                         }
                     }
                     Err(error) => {
@@ -226,9 +228,9 @@ impl EventLoop {
     }
 
     /// What came for a raw service goes to the crew.
-    fn hand_on(&mut self, raw: Raw, peer: Peer, door: usize, service: u16) {
+    pub(super) fn hand_on(&mut self, raw: Raw, peer: Peer, door: usize, service: u16) {
         let (places, limit) = match &raw {
-            Raw::Session(_) => (&self.sessions, self.settings.connections),
+            Raw::Session(..) => (&self.sessions, self.settings.connections),
             Raw::Datagram(_) => (&self.datagrams, DATAGRAMS),
         };
         let Some(place) = Place::take(places, limit) else { return };

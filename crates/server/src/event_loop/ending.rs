@@ -64,6 +64,11 @@ impl EventLoop {
             return;
         }
         let mut handed = std::mem::take(&mut self.handed);
+        for token in handed.held.drain(..) {
+            if let Some(slot) = self.slot(token) {
+                self.flush(slot);
+            }
+        }
         for mut done in handed.published.drain(..) {
             done.inner.place = None;
             let sent = match &done.inner.link {

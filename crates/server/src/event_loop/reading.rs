@@ -11,7 +11,7 @@ use super::ending::Refused;
 use crate::body::Body;
 use crate::connection::{Phase, Timer, Upload};
 use crate::crew::predict;
-use crate::exchange::{Inner, Peer, Place};
+use crate::exchange::{Inner, Peer, Place, Raw};
 use crate::incoming::{Ending, Incoming, Inlet, Passage};
 use crate::service::Bodies;
 use crate::spool::{Job, Spooled};
@@ -161,12 +161,28 @@ impl EventLoop {
                     at = data.len();
                 }
                 Err(refusal) => {
-                    self.refuse(slot, &Refused::of(refusal));
+                    if !(self.settings.hand_over_refused && self.hand_over(slot, &data[at..])) {
+                        self.refuse(slot, &Refused::of(refusal));
+                    }
                     at = data.len();
                 }
             }
         }
         at
+    }
+
+    /// Gives a connection whose next head is refused to its service. False: it cannot be.
+    fn hand_over(&mut self, slot: usize, head: &[u8]) -> bool {
+        let connection = &self.connections[slot];
+        if connection.upload.is_some() {
+            return false;
+        }
+        let Ok(transport) = connection.link.transport.try_clone_blocking() else { return false };
+        let (peer, door) = (connection.peer, connection.listener);
+        let _ = self.poller.remove(&connection.link.transport);
+        self.hand_on(Raw::Session(transport, head.to_vec()), peer, door, 0);
+        self.doom(slot);
+        true
     }
 
     /// The head is complete: what it asks for is decided before any of the body is read. `more`: bytes follow.
