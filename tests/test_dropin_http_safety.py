@@ -18,9 +18,10 @@ from stdserve.http.server import (
     HTTPServer,
     SimpleHTTPRequestHandler,
     ThreadingHTTPServer,
+    ThreadingHTTPSServer,
 )
 
-from support.dropin import ask, connect, read_all, read_response, running
+from support.dropin import ask, connect, make_certificate, read_all, read_response, running, tls
 from support.waiting import PATIENCE
 
 
@@ -210,6 +211,18 @@ def test_the_announced_body_is_bounded() -> None:
         assert status(ask(address, b"POST / HTTP/1.1\r\nContent-Length: 1073741825\r\n\r\n")) == 200
 
 
+def test_who_is_refused_while_sending_sees_the_answer() -> None:
+    """`linger_timeout`: closing with something unread would reset the connection, and lose the answer."""
+    body = bytes(4 << 20)
+    with recording(max_body_size=3) as (address, _), connect(address) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    assert status(answer) == 413
+
+
 def test_the_body_is_asked_for_only_where_it_is_taken() -> None:
     """Expect: 100-continue, and a body that is too long: 413 and no 100."""
     with recording(max_body_size=3) as (address, _), connect(address) as sock:
@@ -228,6 +241,12 @@ def test_a_chunked_request_with_expectation_gets_a_clean_100() -> None:
 
 
 # Time-outs
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of localhost, with its key in the same file."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA: b\r\nC"])
@@ -318,6 +337,34 @@ def test_time_outs_leave_the_socket_as_it_is() -> None:
     with recording(do_GET=do_GET) as (address, _):
         ask(address, b"GET / HTTP/1.1\r\n\r\n")
     assert seen == [None, True]
+
+
+def test_time_outs_count_over_tls(certificate: Path) -> None:
+    """Where a record that came in part makes the socket readable."""
+    handler: Any = type("Handler", (Recorder,), {"asked": [], "logged": [], "header_timeout": 0.1})
+    with running(ThreadingHTTPSServer(("127.0.0.1", 0), handler, certfile=certificate)) as address:
+        with tls(address) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nA")
+            assert sock.recv(1) == b""
+        with tls(address) as sock:
+            raw = socket.socket(fileno=os.dup(sock.fileno()))
+            with raw:
+                # The first bytes of a record.
+                raw.sendall(b"\x17\x03\x03\x00\x40\x00")
+                raw.settimeout(PATIENCE)
+                read_all(raw)
+    assert handler.asked == []
+    assert handler.logged == ["Request timed out: TimeoutError('timed out')"] * 2
+
+
+def test_a_time_out_of_the_handlers_own_is_told_of_an_idle_connection_too() -> None:
+    """As in the standard library."""
+    with recording(timeout=0.05) as (address, handler), connect(address) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        stream = sock.makefile("rb")
+        assert read_response(stream)[2] == b"ok"
+        assert stream.read() == b""
+    assert handler.logged[1:] == ["Request timed out: TimeoutError('timed out')"]
 
 
 def test_a_time_out_of_the_handlers_own_counts_as_in_the_standard_library() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .waiting import PATIENCE
@@ -57,3 +60,27 @@ def read_response(stream: Any) -> tuple[int, dict[str, str], bytes]:
         name, _, value = line.decode("latin-1").partition(":")
         fields[name.lower()] = value.strip()
     return status, fields, stream.read(int(fields.get("content-length", "0")))
+
+
+def make_certificate(folder: Path) -> Path:
+    """Makes a certificate of localhost; the file has its key as well."""
+    key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    both.write_text(certificate.read_text() + key.read_text())
+    return both
+
+
+def tls(address: tuple[str, int]) -> ssl.SSLSocket:
+    """A TLS connection that trusts anybody."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context.wrap_socket(connect(address))

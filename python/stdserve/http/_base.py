@@ -9,8 +9,10 @@ read a head by other means enters at `_serve_head`.
 
 from __future__ import annotations
 
+import contextlib
 import email.message
 import http.client
+import socket
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +23,8 @@ from stdserve.http._responses import Responses
 from stdserve.http._streams import CountedSocketIO, SocketWriter, bound_writes, watch
 
 _LONGEST_LINE = 65536
+# What is received and forgotten at the end of a connection whose client goes on sending.
+_MOST_DISCARDED = 16 << 20
 
 
 class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
@@ -59,6 +63,10 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
     write_timeout: float | None = 60
     #: Most bytes of a body that are skipped where a handler left them unread; with more the connection ends.
     max_unread_body: int = 65536
+    #: Seconds that a client which is still sending has to read why it was refused, before the connection is
+    #: closed on it. None: no time.
+    linger_timeout: float | None = 2
+
     raw_requestline: bytes
     path: str
     headers: Any
@@ -68,6 +76,8 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
     # Where in rfile the body ends; None: not known, or the handler's own concern.
     _body_end: int | None = None
     _requests: int = 0
+    # The connection ends while the client may still be sending.
+    _unread: bool = False
 
     # The connection
 
@@ -78,6 +88,15 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
         if self.wbufsize == 0:
             bound_writes(self.connection, self.write_timeout)
             self.wfile = SocketWriter(self.connection)
+
+    def finish(self) -> None:
+        """Closes `rfile` and `wfile`; not at once on who still sends, and would lose the answer."""
+        if self._unread and self._counted is not None and self.linger_timeout is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_WR)
+                self._counted.discard(self.linger_timeout, _MOST_DISCARDED)
+        super().finish()
 
     def handle(self) -> None:
         """Handles one request, and the next ones while the connection is kept."""
@@ -95,6 +114,7 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
                 self.requestline = ""
                 self.request_version = ""
                 self.command = ""
+                self._unread = True
                 self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
                 return
             if not self.raw_requestline:
@@ -142,6 +162,7 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
                 self._set_framing(framing(fields, self.request_version >= "HTTP/1.1"))
             return self._settle(self.headers.get("Connection", ""), self.headers.get("Expect", ""))
         except _headers.HeadTooLarge as error:
+            self._unread = True
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, error.reason, str(error))
         except Refused as error:
             self._refuse(error)
@@ -243,7 +264,7 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
 
     def _refuse(self, refused: Refused) -> None:
         """Answers a request that is not served; nothing that follows it can be trusted to be one."""
-        self._last_request = True
+        self._last_request = self._unread = True
         self.send_error(refused.status, refused.reason, str(refused))
         self.close_connection = True
 
@@ -321,14 +342,14 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
         """Skips what the handler left unread, lest it be taken for the next request."""
         if self._last_request:
             self.close_connection = True
-        if self.close_connection or self._body_end is None:
-            return
-        position = self._position()
-        if position is None:
+        position = None if self._body_end is None else self._position()
+        if position is None or self._body_end is None:
+            self._unread = self._framing.chunked
             return
         unread = self._body_end - position
-        if unread > self.max_unread_body:
-            self.close_connection = True
+        if unread > 0 and (self.close_connection or unread > self.max_unread_body):
+            self._unread = self.close_connection = True
+        if self.close_connection:
             return
         while unread > 0:
             skipped = len(self.rfile.read(min(unread, 65536)))

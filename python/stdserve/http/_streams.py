@@ -7,6 +7,7 @@ was read.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -66,12 +67,7 @@ class CountedSocketIO(socket.SocketIO):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Receives, after a wait that ends with TimeoutError when it takes too long."""
-        try:
-            count = self._receive(buffer)
-        except TimeoutError:
-            if self._quiet:
-                return 0
-            raise
+        count = self._receive(buffer)
         if count:
             self.received += count
             if self._quiet:
@@ -96,12 +92,31 @@ class CountedSocketIO(socket.SocketIO):
             sock.settimeout(max(seconds, 0.001))
             try:
                 return super().readinto(buffer)
+            except TimeoutError:
+                return self._too_late()
             finally:
                 sock.settimeout(own)
         # The socket's own mode is left alone: who inherits it (a CGI script) finds it blocking.
         if not _readable(sock, seconds):
-            raise TimeoutError("timed out")
+            return self._too_late()
         return super().readinto(buffer)
+
+    def _too_late(self) -> int:
+        """What comes of a wait that is over: the end, of a connection that may be idle."""
+        if self._quiet:
+            return 0
+        raise TimeoutError("timed out")
+
+    def discard(self, seconds: float, most: int) -> None:
+        """Receives and forgets what the client still sends: until its end, for so long, and so many bytes."""
+        self.until(seconds)
+        buffer = bytearray(65536)
+        with contextlib.suppress(OSError, ValueError):
+            while most > 0:
+                count = self.readinto(buffer)
+                if not count:
+                    return
+                most -= count
 
 
 def is_tls(sock: object) -> bool:
