@@ -136,10 +136,11 @@ fn a_client_that_leaves_ends_the_script() {
     );
     let silent = lingering(&scripts, "silent", "");
     let served = scripts.serve();
-    let mut client = ask(&served, "/writes");
-    assert!(client.socket.read(&mut [0; 100]).unwrap() > 0);
+    let client = ask(&served, "/writes");
+    let found = pids(&writes);
+    assert!(client.socket.peek(&mut [0; 100]).unwrap_or(1) > 0);
     drop(client);
-    gone(&pids(&writes));
+    gone(&found);
     // One that says nothing is found out where the connection is reset.
     let client = ask(&served, "/silent");
     let found = pids(&silent);
@@ -157,7 +158,10 @@ fn a_gigabyte_goes_through_in_bounded_memory() {
     let mut buffer = vec![0; 1 << 20];
     let (mut total, mut last) = (0_u64, Vec::new());
     loop {
-        let count = client.socket.read(&mut buffer).unwrap();
+        let count = match client.socket.read(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            result => result.unwrap(),
+        };
         if count == 0 {
             break;
         }
@@ -286,4 +290,91 @@ fn limits_hold() {
     assert_eq!(served.get("/limits").text(), "1024\n0\n1\n2048\n1048576\n");
     assert_eq!(served.get_cut("/spin"), None);
     served.log.wait_for("cgi: /spin: it was ended by SIG");
+}
+
+#[test]
+fn a_body_reaches_the_script_while_it_comes() {
+    let scripts = Scripts::new();
+    scripts
+        .sh("echo", &format!("{HEAD}; echo \"${{CONTENT_LENGTH-none}} $HTTP_TRANSFER_ENCODING\"; exec cat"));
+    let served = scripts.serve();
+    for (framing, told) in
+        [("Content-Length: 100001", "100001 \n"), ("Transfer-Encoding: chunked", "none chunked\n")]
+    {
+        let mut client = served.running.connect();
+        client.send(format!("POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{framing}\r\n\r\n"));
+        let chunked = framing.ends_with("chunked");
+        let piece = |data: &[u8]| {
+            let size = format!("{:x}\r\n", data.len());
+            if chunked { [size.as_bytes(), data, b"\r\n"].concat() } else { data.to_vec() }
+        };
+        client.send(piece(&vec![b'a'; 50_000]));
+        // The answer to it comes before the rest is sent.
+        let seen = read_until(&mut client.socket, b"aaaa");
+        client.send(piece(&vec![b'b'; 50_001]));
+        if chunked {
+            client.send("0\r\n\r\n");
+        }
+        let answer = parse(&[seen, client.rest()].concat());
+        let expected = [told.as_bytes(), &vec![b'a'; 50_000], &vec![b'b'; 50_001]].concat();
+        assert!(answer.body == expected, "{framing}");
+    }
+}
+
+/// What has come when `end` has.
+fn read_until(socket: &mut std::net::TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    while !seen.windows(end.len()).any(|window| window == end) {
+        match socket.read(&mut buffer) {
+            Ok(count) => seen.extend_from_slice(&buffer[..count]),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Interrupted),
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_body_that_breaks_off_is_no_whole_one_for_the_script() {
+    let scripts = Scripts::new();
+    let whole = scripts.0.join("whole");
+    scripts.sh("a", &format!("cat >/dev/null; touch {}; {HEAD}; echo done", whole.display()));
+    let mut settings =
+        stdserve_server::Settings { max_body: 200_000, ..stdserve_server::Settings::default() };
+    settings.timeouts.body_period = Duration::from_millis(300);
+    let served = scripts.serve_engine(settings, |_| {});
+    let begin = |framing: &str| {
+        let mut client = served.running.connect();
+        client.send(format!("POST /a HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n"));
+        client
+    };
+    let mut slow = begin("Content-Length: 100000");
+    slow.send("x");
+    assert!(String::from_utf8_lossy(&slow.rest()).starts_with("HTTP/1.1 408 "));
+    let mut gone = begin("Transfer-Encoding: chunked");
+    gone.send("5\r\nhello\r\n");
+    drop(gone);
+    let mut large = begin("Transfer-Encoding: chunked");
+    let chunk = [&b"10000\r\n"[..], &vec![b'x'; 0x10000], b"\r\n"].concat();
+    for _ in 0..4 {
+        large.send(&chunk);
+    }
+    assert!(String::from_utf8_lossy(&large.rest()).starts_with("HTTP/1.1 413 "));
+    let large = begin("Content-Length: 200001").rest();
+    assert!(String::from_utf8_lossy(&large).starts_with("HTTP/1.1 413 "));
+    let mut good = begin("Content-Length: 100000\r\nConnection: close");
+    assert!(!whole.exists());
+    good.send(vec![b'x'; 100_000]);
+    assert_eq!(parse(&good.rest()).text(), "done\n");
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_sent() {
+    let scripts = Scripts::new();
+    scripts.sh("a", &format!("{HEAD}; echo early"));
+    let served = scripts.serve();
+    let mut client = served.running.connect();
+    client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+    let seen = String::from_utf8(read_until(&mut client.socket, b"early")).unwrap();
+    assert!(seen.starts_with("HTTP/1.1 200 OK"), "{seen}");
 }

@@ -115,6 +115,8 @@ fn clone_fetch_and_push(buffer_bodies: bool) {
     assert!(large.len() >= 3, "{told}");
     if buffer_bodies {
         assert!(large.iter().all(|line| !line.contains("length= ")), "{told}");
+    } else {
+        assert!(large.iter().filter(|line| line.ends_with("length= chunked")).count() >= 2, "{told}");
     }
     assert!(!served.log.all().contains("cgi: /git: it ended"), "{}", served.log.all());
 }

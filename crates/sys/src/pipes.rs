@@ -23,15 +23,38 @@ pub fn to_write() -> io::Result<(OwnedFd, File)> {
     Ok((reader, writer.into()))
 }
 
-/// Makes calls on this end of a pipe wait, or not.
-pub fn set_blocking(end: impl AsFd, blocking: bool) -> io::Result<()> {
-    let flags = if blocking { OFlags::empty() } else { OFlags::NONBLOCK };
-    Ok(rustix::fs::fcntl_setfl(end, flags)?)
-}
-
 /// `/dev/null`, for reading and writing.
 pub fn null() -> io::Result<OwnedFd> {
     Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+}
+
+/// Wakes a thread that [waits](wait), from any other (eventfd(2)).
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// One that has not rung.
+    pub fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Makes it readable. Never waits.
+    pub fn ring(&self) {
+        // A counter at its limit is readable all the same.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Makes it unreadable until it rings again: before one looks for what it rang for.
+    pub fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// What is waited for on a descriptor.
@@ -80,6 +103,18 @@ pub fn wait<const N: usize>(
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+
+    #[test]
+    fn a_bell_rings_until_it_is_silenced() {
+        let bell = Bell::new().unwrap();
+        let rings = || wait([Some((bell.as_fd(), For::Reading))], Duration::ZERO).unwrap()[0];
+        assert!(!rings());
+        bell.ring();
+        bell.ring();
+        assert!(rings() && rings());
+        bell.silence();
+        assert!(!rings());
+    }
 
     #[test]
     fn what_is_ready_is_told() {

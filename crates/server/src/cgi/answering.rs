@@ -1,11 +1,13 @@
 //! A request's way through a script, and the script's output as the answer.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use stdserve_proto::cgi::{BodyReader, Form, Head, HeadReader, Length, Redirect, Request, environment};
 use stdserve_proto::clean_path::CleanPath;
 use stdserve_proto::forwarded::{Scheme, is_forwarding_field};
 use stdserve_proto::h1::{BodyLength, HeadError, phrase};
+use stdserve_proto::percent::decode_path;
 use stdserve_sys::process::{Exit, SpawnError, Step};
 
 use super::Cgi;
@@ -63,18 +65,29 @@ impl Cgi {
         if matches!(head.method(), b"CONNECT" | b"TRACE") {
             return refuse(exchange, 405, None);
         }
-        let mount = mount(&exchange);
+        if head.transfer_codings().any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            // Nobody has undone it, and the script cannot be told of it.
+            return refuse(exchange, 501, None);
+        }
+        let mount = exchange.mount();
         let (path, query) = match &asked.target {
-            None => (head.path(), head.query()),
-            Some(target) => split_target(target),
+            None => (Some(exchange.path()), head.query()),
+            Some(target) => {
+                let (path, query) = split_target(target);
+                (path.strip_prefix(mount).filter(|path| path.starts_with(b"/")), query)
+            }
         };
-        let Some(path) = path.strip_prefix(&mount[..]).and_then(|path| CleanPath::parse(path).ok()) else {
+        if path == Some(b"") && asked.target.is_none() {
+            let location = folder_location(&exchange, &CleanPath::default(), query);
+            return refuse(exchange, 301, Some((b"Location", &location)));
+        }
+        let Some(path) = path.and_then(|path| CleanPath::parse(path).ok()) else {
             return self.elsewhere(exchange, asked, 404);
         };
         let script = match self.scripts.find(&path) {
             Found::Script(script) => script,
             Found::Folder => {
-                let location = folder_location(&exchange, &mount, &path, query);
+                let location = folder_location(&exchange, &path, query);
                 return refuse(exchange, 301, Some((b"Location", &location)));
             }
             Found::Nothing(404) => return self.elsewhere(exchange, asked, 404),
@@ -99,7 +112,7 @@ impl Cgi {
             }
             Err(error) => {
                 let status = match (error.step, error.error.kind()) {
-                    (Step::Execute, std::io::ErrorKind::PermissionDenied) => 403,
+                    (Step::Execute, io::ErrorKind::PermissionDenied) => 403,
                     _ if is_exhaustion(&error.error) => 503,
                     _ => 500,
                 };
@@ -134,7 +147,7 @@ impl Cgi {
         let origin = exchange.origin();
         let file = file_path(self.scripts.root(), &script.path)?;
         let mut name = origin.prefix.clone().unwrap_or_default();
-        name.extend_from_slice(&mount(exchange));
+        decode_path(exchange.mount(), &mut name);
         name.push(b'/');
         name.extend_from_slice(&script.path);
         let (method, target, query) = match &asked.target {
@@ -153,6 +166,7 @@ impl Cgi {
         let length = match (&body, head.body_length()) {
             _ if asked.target.is_some() => Length::NoBody,
             (Body::Empty, BodyLength::None) => Length::NoBody,
+            (Body::Stream(incoming), _) => incoming.length().map_or(Length::ToTheEnd, Length::Known),
             (body, _) => Length::Known(body.len()),
         };
         let fields: Vec<_> =
@@ -252,6 +266,7 @@ impl Talk<'_> {
             match self.conversation.listen(output, until, &|| exchange.is_gone()) {
                 Ok(Heard::Output) => {}
                 Ok(Heard::Gone) => return Err(Failure::Gone),
+                Ok(Heard::Unfinished(why)) => return Err(unfinished(why)),
                 Ok(Heard::Nothing) => {
                     return Err(Failure::Answer(504, "it took too long to answer, and is ended".to_owned()));
                 }
@@ -305,7 +320,9 @@ impl Talk<'_> {
                         .was_cut_short()
                         .map_or(Ok(true), |how| Err(Failure::Answer(502, how)));
                 }
-                Ok(Heard::Nothing | Heard::Gone) => return Ok(false),
+                Ok(Heard::Nothing) => return Ok(false),
+                Ok(Heard::Gone) => return Err(Failure::Gone),
+                Ok(Heard::Unfinished(why)) => return Err(unfinished(why)),
                 Err(error) => return Err(Failure::Answer(502, format!("cannot read its output: {error}"))),
             }
         }
@@ -330,6 +347,9 @@ impl Talk<'_> {
                 },
                 Ok(Heard::End) => break,
                 Ok(Heard::Gone) => Err(None),
+                Ok(Heard::Unfinished(_)) => {
+                    Err(Some("the request's body broke off; its answer is cut".to_owned()))
+                }
                 Ok(Heard::Nothing) => {
                     Err(Some("it took too long, and is ended; its answer is cut".to_owned()))
                 }
@@ -391,6 +411,14 @@ impl Talk<'_> {
     }
 }
 
+/// The request's body broke off: the script must not take what it has for the whole.
+fn unfinished(why: io::ErrorKind) -> Failure {
+    match why {
+        io::ErrorKind::FileTooLarge => Failure::Answer(413, "the request's body is too large".to_owned()),
+        _ => Failure::Answer(408, "the request's body took too long".to_owned()),
+    }
+}
+
 /// Status and fields. What is the server's to say of the connection is left out.
 fn put_head(exchange: &mut Exchange, head: &Head) -> Result<(), HeadError> {
     exchange.begin(head.status(), head.reason())?;
@@ -439,15 +467,10 @@ fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The prefix that led to this service, without a slash at its end.
-fn mount(_exchange: &Exchange) -> Vec<u8> {
-    Vec::new()
-}
-
 /// Where a folder without its slash at the end is.
-fn folder_location(exchange: &Exchange, mount: &[u8], path: &CleanPath, query: &[u8]) -> Vec<u8> {
+fn folder_location(exchange: &Exchange, path: &CleanPath, query: &[u8]) -> Vec<u8> {
     let mut location = exchange.origin().prefix.clone().unwrap_or_default();
-    path.encode_below(mount, true, &mut location);
+    path.encode_below(exchange.mount(), true, &mut location);
     if !query.is_empty() {
         location.push(b'?');
         location.extend_from_slice(query);

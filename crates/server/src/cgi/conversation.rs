@@ -4,7 +4,7 @@
 //! error stream stands in nobody's way.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use stdserve_sys::process::{Child, Exit};
 use stdserve_sys::signals::SIGTERM;
 
 use super::error_lines::ErrorLines;
-use super::launch::{Input, Started};
+use super::input::Input;
+use super::launch::Started;
 use super::places::{Noted, Places};
 
 /// How often a script that says nothing is looked after: whether its client is still there.
@@ -31,6 +32,8 @@ pub(super) struct Conversation<'a> {
     output: Option<File>,
     errors: Option<(File, ErrorLines<'a>)>,
     input: Input,
+    /// The request's body broke off, for this reason.
+    unfinished: Option<io::ErrorKind>,
     /// When its end was seen.
     ended: Option<Instant>,
     buffer: Box<[u8]>,
@@ -48,6 +51,8 @@ pub(super) enum Heard {
     Nothing,
     /// The client has gone.
     Gone,
+    /// The request's body broke off: the client was too slow, or sent too much.
+    Unfinished(io::ErrorKind),
 }
 
 impl<'a> Conversation<'a> {
@@ -57,6 +62,7 @@ impl<'a> Conversation<'a> {
             output: Some(started.output),
             errors: started.errors.map(|errors| (errors, lines)),
             input: started.input,
+            unfinished: None,
             ended: None,
             buffer: vec![0; PIECE].into_boxed_slice(),
             looked: Instant::now(),
@@ -77,6 +83,11 @@ impl<'a> Conversation<'a> {
             }
             if self.output.is_none() {
                 return Ok(Heard::End);
+            }
+            match self.unfinished.take() {
+                None => {}
+                Some(io::ErrorKind::ConnectionAborted) => return Ok(Heard::Gone),
+                Some(why) => return Ok(Heard::Unfinished(why)),
             }
             if now >= self.looked + TICK {
                 self.looked = now;
@@ -104,19 +115,15 @@ impl<'a> Conversation<'a> {
         let limit = until.map_or(TICK, |until| until.saturating_duration_since(now).min(TICK));
         let output = self.output.as_ref().map(|output| (output.as_fd(), For::Reading));
         let errors = self.errors.as_ref().map(|(errors, _)| (errors.as_fd(), For::Reading));
-        let input = match &self.input {
-            Input::Memory(pipe, ..) => Some((pipe.as_fd(), For::Writing)),
-            Input::Done => None,
-        };
         let pidfd = self.script.child().and_then(Child::descriptor);
         let end = pidfd.filter(|_| self.ended.is_none()).map(|pidfd| (pidfd, For::Reading));
         let polls_end = end.is_some();
-        let [output, errors, input, end] = pipes::wait([output, errors, input, end], limit)?;
+        let [output, errors, input, end] = pipes::wait([output, errors, self.input.wants(), end], limit)?;
         if errors {
             self.read_errors();
         }
-        if input {
-            self.feed();
+        if input && let Err(error) = self.input.feed() {
+            self.unfinished = Some(error.kind());
         }
         // Kernels without such descriptors are asked at every turn.
         if self.ended.is_none() && (end || !polls_end && self.has_ended()) {
@@ -141,16 +148,6 @@ impl<'a> Conversation<'a> {
             Ok(None) => {}
         }
         false
-    }
-
-    /// As much of the body as its input has room for. A script that reads no more is not an error.
-    fn feed(&mut self) {
-        let Input::Memory(pipe, bytes, at) = &mut self.input else { return };
-        match pipe.write(&bytes[*at..]) {
-            Ok(count) if *at + count < bytes.len() => *at += count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Ok(_) | Err(_) => self.input = Input::Done,
-        }
     }
 
     /// Waits until the script has ended, whatever it still writes. False: it has not until `until`.

@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use stdserve_sys::pipes;
 use stdserve_sys::process::{Child, Limit, Program, SpawnError, Step, spawn};
 use stdserve_sys::users::{self, Account};
 
+use super::input::Input;
 use super::options::{Options, Stderr};
 use crate::body::Body;
 
@@ -37,15 +38,6 @@ pub(super) struct Started {
     pub(super) output: File,
     pub(super) errors: Option<File>,
     pub(super) input: Input,
-}
-
-/// What is still to be given to a script.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Nothing: it has all, or can read it itself.
-    Done,
-    /// The rest of a body, from the position on.
-    Memory(File, Vec<u8>, usize),
 }
 
 impl Launcher {
@@ -104,7 +96,7 @@ impl Launcher {
             Stderr::Inherit => io::stderr().as_fd().try_clone_to_owned().map(|stderr| (None, stderr)),
         }
         .map_err(no_pipe)?;
-        let (stdin, input) = input(body).map_err(no_pipe)?;
+        let (stdin, input) = Input::of(body).map_err(no_pipe)?;
         let interpreter = interpreter.and_then(|at| self.interpreters.get(at));
         let arguments: Vec<&CStr> =
             interpreter.into_iter().flatten().map(CString::as_c_str).chain([path]).collect();
@@ -119,34 +111,6 @@ impl Launcher {
             account: self.account.as_ref(),
         })?;
         Ok(Started { child, output, errors, input })
-    }
-}
-
-/// The script's standard input, and what is left to be put into it.
-fn input(body: Body) -> io::Result<(OwnedFd, Input)> {
-    match body {
-        Body::Empty => Ok((pipes::null()?, Input::Done)),
-        // The script reads the file itself.
-        Body::File { mut file, .. } => {
-            file.rewind()?;
-            Ok((file.into(), Input::Done))
-        }
-        Body::Stream(mut incoming) => {
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut incoming, &mut bytes)?;
-            input(Body::Memory(bytes))
-        }
-        Body::Memory(bytes) => {
-            let (reader, mut writer) = pipes::to_write()?;
-            // A pipe has room for 64 KiB as a rule, so that nearly every body is gone before the script begins.
-            let at = match writer.write(&bytes) {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
-            };
-            let input = if at < bytes.len() { Input::Memory(writer, bytes, at) } else { Input::Done };
-            Ok((reader, input))
-        }
     }
 }
 

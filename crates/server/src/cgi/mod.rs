@@ -30,6 +30,7 @@
 mod answering;
 mod conversation;
 mod error_lines;
+mod input;
 mod launch;
 mod options;
 mod places;
@@ -39,16 +40,20 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use stdserve_proto::h1::{BodyLength, RequestHead};
 use stdserve_sys::beneath::Root;
 
 pub use options::{ExecutableRule, Options, ResourceLimits, Stderr};
 
 use crate::crew::Run;
 use crate::observe::{Log, SilentLog};
-use crate::service::Service;
+use crate::service::{Bodies, Service};
 use launch::Launcher;
 use places::Places;
 use script::Scripts;
+
+/// Bodies up to this length are read before the script starts, in bytes: what a pipe holds.
+const SHORT: u64 = 64 << 10;
 
 /// The service: a folder of scripts.
 pub struct Cgi {
@@ -95,6 +100,15 @@ impl Cgi {
 }
 
 impl Service for Cgi {
+    /// Short bodies are there before the script is, so that a slow client holds no process for them.
+    fn bodies(&self, head: &RequestHead) -> Bodies {
+        match head.body_length() {
+            BodyLength::None | BodyLength::Length(0..=SHORT) => Bodies::Buffered,
+            _ if self.options.buffer_bodies => Bodies::Buffered,
+            BodyLength::Length(_) | BodyLength::Chunked => Bodies::Streamed,
+        }
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         while let Some(exchange) = run.next() {
             self.answer(exchange);

@@ -117,7 +117,13 @@ impl Client {
 
     fn more(&mut self) -> bool {
         let mut piece = [0; 16384];
-        let count = self.socket.read(&mut piece).unwrap();
+        let count = loop {
+            match self.socket.read(&mut piece) {
+                // A read with a time limit is not begun again by the kernel when a child of the process ends.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => break result.unwrap(),
+            }
+        };
         self.buffer.extend_from_slice(&piece[..count]);
         count > 0
     }
