@@ -7,6 +7,7 @@ import http.client
 import io
 import os
 import pickle
+import random
 import re
 import socket
 import subprocess
@@ -205,6 +206,21 @@ def test_a_head_read_by_others_is_served_the_same_way() -> None:
     assert sent[0].endswith(b"\r\n\r\n/x")
 
 
+def test_a_handler_for_whoever_drives_it_has_what_its_constructor_was_given(tmp_path: Path) -> None:
+    """`_for_connection`: the keywords of the constructor, and the connection, but nothing has been read."""
+    (tmp_path / "file").write_text("file")
+    keywords = {"directory": tmp_path, "extra_response_headers": [("X-A", "b")]}
+    handler: Any = Files._for_connection("socket", ("127.0.0.1", 1), "server", keywords)
+    assert (handler.request, handler.server, handler.client_address) == ("socket", "server", ("127.0.0.1", 1))
+    for path, code in (("/file", b"200"), ("/none", b"404")):
+        handler.rfile, handler.wfile = io.BytesIO(), io.BytesIO()
+        handler._serve_head("GET", path, "HTTP/1.0", "GET", _headers.LazyMessage([]))
+        assert handler.wfile.getvalue().split()[1] == code
+        assert (b"\r\nX-A: b\r\n" in handler.wfile.getvalue()) == (code == b"200")
+    with pytest.raises(TypeError):
+        Quiet._for_connection("socket", ("127.0.0.1", 1), "server", keywords)
+
+
 # Header fields
 
 
@@ -241,6 +257,41 @@ def test_messages_are_what_http_client_makes(head: bytes) -> None:
         del ours["Host"]
         assert ours["added"] == "1"
         assert ours["host"] is None
+
+
+def test_any_head_that_is_plain_means_what_it_means_to_http_client() -> None:
+    """Random heads of the bytes that matter: refused, or the same fields as the standard library's."""
+    chance = random.Random(20210221)
+    pieces = [
+        b"A",
+        b"b-1",
+        b":",
+        b" ",
+        b"\t",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"x",
+        b"\x85",
+        b"\x0b",
+        b"\x00",
+        b"From ",
+        b"\xe4",
+    ]
+    same = 0
+    for _ in range(20000):
+        head = b"".join(
+            chance.choices(pieces, weights=[6, 4, 6, 4, 1, 5, 1, 0.2, 5, 1, 0.2, 0.2, 0.3, 1], k=14)
+        )
+        lines = _headers.read_lines(io.BytesIO(head + b"\r\n\r\n"), 65536, 100, 65536)
+        fields = _headers.plain_fields(lines)
+        if fields is None:
+            continue
+        same += bool(fields)
+        theirs = http.client.parse_headers(io.BytesIO(b"".join(lines)))
+        assert theirs.items() == fields, head
+        assert theirs.get_payload() == "", head
+    assert same > 500
 
 
 def test_a_message_class_of_ones_own_is_used() -> None:

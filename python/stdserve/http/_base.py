@@ -81,6 +81,26 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
 
     # The connection
 
+    @classmethod
+    def _for_connection(
+        cls, request: Any, client_address: Any, server: Any, keywords: dict[str, Any]
+    ) -> BaseHTTPRequestHandler:
+        """A handler as `__init__` makes it, which has not begun: for who calls `_serve_head` on it.
+
+        `keywords` are those that `__init__` would get; TypeError where it takes none. `rfile` and `wfile` are
+        still to be set.
+        """
+        handler = cls.__new__(cls)
+        handler._configure(**keywords)
+        handler.request = handler.connection = request
+        handler.client_address = client_address
+        handler.server = server
+        handler.close_connection = True
+        return handler
+
+    def _configure(self) -> None:
+        """What `__init__` does with its keywords."""
+
     def setup(self) -> None:
         """Opens `rfile` and `wfile`."""
         super().setup()

@@ -153,6 +153,7 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
         handler.request_handler = self
         server: Any = self.server
         handler.run(server.get_app())
+        self._end_body()
 
     def _input(self) -> Any:
         """What the application reads the body from."""
