@@ -230,6 +230,10 @@ class Served:
         named = {one.pid: one for one in proc.descendants(self.pid) if one.name == "stdserve:worker"}
         return sorted(one.pid for one in named.values() if one.parent not in named)
 
+    def templates(self) -> list[int]:
+        """The processes that fork workers."""
+        return sorted(one.pid for one in proc.descendants(self.pid) if one.name == "stdserve:templ")
+
     def wait_workers(self, count: int) -> list[int]:
         """Wait until exactly so many workers live."""
 

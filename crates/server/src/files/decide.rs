@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use stdserve_proto::basic_auth;
 use stdserve_proto::clean_path::CleanPath;
 use stdserve_proto::conditional::{Outcome, Validators};
-use stdserve_proto::h1::RequestHead;
 use stdserve_proto::ranges::{Ranges, Span, select};
 
 use super::Files;
@@ -100,12 +99,13 @@ impl Files {
         let head = exchange.head();
         let ask = Ask::of(head);
         let cors = self.cors(&ask);
-        let what = self.what(head, b"", &ask, cors).unwrap_or_else(|other| other);
+        let what = self.what(exchange, &ask, cors).unwrap_or_else(|other| other);
         Decision { what, cors }
     }
 
     /// `Err` is an answer too: one that came up on the way.
-    fn what(&self, head: &RequestHead, mount: &[u8], ask: &Ask<'_>, cors: Cors) -> Result<What, What> {
+    fn what(&self, exchange: &Exchange, ask: &Ask<'_>, cors: Cors) -> Result<What, What> {
+        let (head, mount) = (exchange.head(), exchange.mount());
         let method = head.method();
         // Preflights carry no credentials (Fetch §3.2.2).
         if method == b"OPTIONS" && ask.preflight && matches!(cors, Cors::Everybody | Cors::Site(_)) {
@@ -120,11 +120,14 @@ impl Files {
             b"PUT" | b"POST" if self.rules.upload => true,
             _ => return Err(What::NotAllowed),
         };
-        let below = head.path().strip_prefix(mount).unwrap_or(head.path());
-        let path = CleanPath::parse(below)
+        let path = CleanPath::parse(exchange.path())
             .map_err(|error| What::Text(400, Cow::Owned(format!("In the request, {error}."))))?;
         if changes {
             return self.bring(head, mount, &path, ask);
+        }
+        if exchange.path().is_empty() && !mount.is_empty() {
+            // The folder itself, without its slash: links in it would lead beside it.
+            return Err(What::Redirect(redirect(&path, mount, head.query())));
         }
         match self.find(&path, ask) {
             Ok(Target::File(found)) => Ok(self.judge(found, ask, method == b"GET")),

@@ -69,7 +69,7 @@ impl Refusal {
 /// Looks at a request, and takes its document.
 pub(super) fn ask(exchange: &mut Exchange, options: &RpcOptions, limits: &Limits) -> Result<Asked, Refusal> {
     let head = exchange.head();
-    if !is_taken(head.path(), &options.paths) {
+    if !is_taken(exchange.path(), &options.paths) {
         return Err(Refusal::new(404));
     }
     match head.method() {
