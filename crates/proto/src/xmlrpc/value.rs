@@ -114,7 +114,7 @@ impl Call {
     pub fn encode(&self) -> Vec<u8> {
         let method = self.method.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let header = Header::Call(&method);
-        let mut out = Encoder::default();
+        let mut out = Encoder::default().careful();
         out.begin(header, None);
         write_params(&mut out, &self.params);
         out.finish(header)
@@ -142,7 +142,7 @@ impl Response {
 
     /// Writes the answer.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::default();
+        let mut out = Encoder::default().careful();
         out.begin(Header::Response, None);
         match self {
             Self::Value(value) => write_params(&mut out, std::slice::from_ref(value)),
