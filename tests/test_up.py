@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -32,6 +33,31 @@ workers = 2
 [services.local]
 app = "shapes:app"
 bind = "unix:local.sock"
+"""
+
+#: Services on one listener, told apart by path and host.
+TOGETHER = """
+bind = "127.0.0.1:0"
+workers = 1
+
+[services.shop]
+app = "shapes:app"
+static = { "/media" = "public" }
+
+[services.static]
+files = "public"
+mount = ["/static", "/deep/er"]
+header = { X-Service = "static" }
+
+[services.admin]
+app = "seen:app"
+host = ["admin.example", "localhost.example"]
+mount = "/admin"
+
+[services.pages]
+files = "public"
+host = "admin.example"
+header = { X-Service = "pages" }
 """
 
 Start = Callable[..., Served]
@@ -93,6 +119,44 @@ def test_services_with_listeners_of_their_own_have_workers_of_their_own(up: Star
     assert len(server.wait_workers(4)) == 4
     assert "http+unix" in server.log.text or "local.sock" in server.log.text
     assert server.stop() == 0
+
+
+def test_services_on_one_listener_are_told_apart_by_path_and_host(up: Start) -> None:
+    """The host before any host, the longer path before the shorter; what is left is the service without a mount."""
+    server = up(TOGETHER)
+    group = "shop+static+admin+pages"
+    address = server.address
+
+    def ask_for(target: str, host: str) -> Response:
+        with Client(address) as client:
+            client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            return client.read()
+
+    assert ask_for("/hello", "any.example").text == "hello "
+    for target in ("/static/name.txt", "/deep/er/name.txt", "/deep/%65r/name.txt"):
+        response = ask_for(target, "any.example")
+        assert (response.text, response.all("x-service")) == ("from a file", ["static"])
+    assert ask_for("/media/name.txt", "any.example").text == "from a file"
+    # Beneath means beneath: neither what only begins alike nor what leads out again.
+    assert ask_for("/statics/name.txt", "any.example").status == 404
+    assert ask_for("/name.txt", "any.example").status == 404
+    assert ask_for("/static/../public/name.txt", "any.example").status in (400, 404)
+    for host in ("admin.example", "ADMIN.example:8000"):
+        response = ask_for("/name.txt", host)
+        assert (response.text, response.all("x-service")) == ("from a file", ["pages"])
+        # The host is the stronger word: the folder for any host is not asked.
+        assert ask_for("/static/name.txt", host).status == 404
+    assert len(server.wait_workers(1)) == 1
+    assert group not in server.log.text  # a group alone needs no heading
+
+
+def test_a_mounted_application_finds_its_mount_in_script_name(up: Start) -> None:
+    """As PEP 3333 has it: SCRIPT_NAME and PATH_INFO make the path together."""
+    server = up(TOGETHER)
+    with server.client() as client:
+        client.send(b"GET /admin/a%20b?q HTTP/1.1\r\nHost: localhost.example\r\n\r\n")
+        seen = json.loads(client.read().body)["environ"]
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("/admin", "/a b", "q")
 
 
 def test_a_worker_that_dies_does_not_disturb_the_other_services(up: Start) -> None:

@@ -9,6 +9,9 @@ pub(crate) fn prefix_path(text: &str) -> Result<String, String> {
     if path.chars().any(|c| c.is_control() || matches!(c, '?' | '#')) {
         return Err("has a character that no path has".into());
     }
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        return Err("has an empty part, `.` or `..`: no request would be beneath it".into());
+    }
     Ok(path.to_owned())
 }
 
@@ -170,6 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
+        for text in ["/a//b", "/a/../b", "/.", "a", "/a?b"] {
+            assert!(prefix_path(text).is_err(), "{text}");
+        }
         for text in ["", "..", "a/../b", "/", "a\0"] {
             assert!(page(text).is_err(), "{text}");
         }
