@@ -122,7 +122,7 @@ def test_services_with_listeners_of_their_own_have_workers_of_their_own(up: Star
 
 
 def test_services_on_one_listener_are_told_apart_by_path_and_host(up: Start) -> None:
-    """The host before any host, the longer path before the shorter; what is left is the service without a mount."""
+    """The host before any host, the longer path first; the rest is for the service without a mount."""
     server = up(TOGETHER)
     group = "shop+static+admin+pages"
     address = server.address
