@@ -136,6 +136,8 @@ def test_services_on_one_listener_are_told_apart_by_path_and_host(up: Start) -> 
     for target in ("/static/name.txt", "/deep/er/name.txt", "/deep/%65r/name.txt"):
         response = ask_for(target, "any.example")
         assert (response.text, response.all("x-service")) == ("from a file", ["static"])
+    response = ask_for("/deep/%65r?q", "any.example")
+    assert (response.status, response.all("location")) == (301, ["/deep/%65r/?q"])
     assert ask_for("/media/name.txt", "any.example").text == "from a file"
     # Beneath means beneath: neither what only begins alike nor what leads out again.
     assert ask_for("/statics/name.txt", "any.example").status == 404
