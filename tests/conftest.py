@@ -6,7 +6,7 @@
             assert client.ask("/hello").status == 200
 
 Applications are the modules of tests/apps. Keyword arguments of `serve` are options of the command; `env`,
-`cwd`, `wrapper`, `bind`, `terminal` and `limits` say how it is started. A server ends with its test, and the
+`cwd`, `wrapper`, `bind`, `terminal`, `limits` and `program` say how it is started. A server ends with its test, and the
 test fails if a process of it is left or its log shows a panic.
 """
 
@@ -55,6 +55,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
         bind: str | None = "127.0.0.1:0",
         terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
+        program: Sequence[str] | None = None,
         **chosen: object,
     ) -> Served:
         chosen.setdefault("workers", 1)
@@ -68,6 +69,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
             bind=bind,
             terminal=terminal,
             limits=limits,
+            program=program,
         )
         started.append(server)
         return server

@@ -232,6 +232,7 @@ def test_hup_loads_each_service_anew(up: Callable[[str], Served], place: Path) -
 def test_nobody_is_refused_while_a_service_is_loaded_anew(serve: Serve, place: Path) -> None:
     """A new worker serves before the old one leaves, which answers what it has accepted."""
     server = serve("echoes:app", cwd=place, workers=2)
+    assert version(server.port) == "one"
     seen = set()
     for round_ in range(3):
         write_application(place, f"round{round_}")

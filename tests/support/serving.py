@@ -143,8 +143,9 @@ class Served:
         bind: str | None = "127.0.0.1:0",
         terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
+        program: Sequence[str] | None = None,
     ) -> None:
-        self.argv = [*wrapper, *command()]
+        self.argv = [*wrapper, *(program or command())]
         if bind is not None:
             self.argv += ["--bind", bind]
         self.argv += [*arguments, *([app] if app else [])]
@@ -297,5 +298,6 @@ class Serve(Protocol):
         bind: str | None = "127.0.0.1:0",
         terminal: bool = False,
         limits: Mapping[int, tuple[int, int]] | None = None,
+        program: Sequence[str] | None = None,
         **chosen: object,
     ) -> Served: ...

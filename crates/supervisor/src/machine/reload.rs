@@ -83,14 +83,17 @@ impl Machine {
             }
             Some(Next { template: Template::Ready(template, _), generation, worker: None }) => {
                 let (template, generation) = (*template, *generation);
-                let Some(place) = group.free_slot(now) else { return };
+                let Some(place) = group.free_slot(now) else {
+                    // A reload before this one has not replaced all workers yet: that frees one.
+                    return self.roll(index, now, actions);
+                };
                 let worker = self.spawn(index, place, template, generation, now, actions);
                 if let Some(next) = &mut self.groups[index].next {
                     next.worker = Some(worker);
                 }
             }
-            Some(_) => {}
-            None => self.roll(index, now, actions),
+            Some(Next { worker: Some(_), .. }) => {}
+            Some(Next { worker: None, .. }) | None => self.roll(index, now, actions),
         }
     }
 

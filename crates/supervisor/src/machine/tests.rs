@@ -540,6 +540,21 @@ fn a_second_reload_takes_the_place_of_one_that_hangs() {
 }
 
 #[test]
+fn a_second_reload_while_the_first_still_replaces_workers() {
+    let mut world = World::new(&[2]);
+    world.boot();
+    world.tell(Event::Reload(0));
+    // The first worker is replaced, and the one that replaces the second is asked for.
+    world.boot();
+    world.leave();
+    world.fork_asked();
+    assert_eq!(world.generations(0).len(), 3);
+    world.tell(Event::Reload(0));
+    world.settle();
+    assert_eq!((world.generations(0), world.machine.serving()), (vec![3, 3], 2));
+}
+
+#[test]
 fn an_old_worker_that_does_not_leave_is_killed() {
     let mut world = World::new(&[1]);
     world.boot();
@@ -567,6 +582,8 @@ enum Step {
     Orphan,
     Pass(u64),
     Signal(usize),
+    Reload(usize),
+    Leave,
     ForkFailing(bool),
 }
 
@@ -582,6 +599,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Orphan),
         4 => prop_oneof![0_u64..50, 50_u64..2_000, 2_000_u64..40_000].prop_map(Step::Pass),
         1 => (0_usize..8).prop_map(Step::Signal),
+        2 => (0_usize..3).prop_map(Step::Reload),
+        3 => Just(Step::Leave),
         1 => any::<bool>().prop_map(Step::ForkFailing),
     ]
 }
@@ -621,6 +640,8 @@ fn play(world: &mut World, step: &Step) {
                 [Signal::Terminate, Signal::Interrupt, Signal::Quit, Signal::Hangup, Signal::Other(10)];
             world.tell(Event::Signal(signals[which % signals.len()]));
         }
+        Step::Reload(which) => world.tell(Event::Reload(which)),
+        Step::Leave => world.leave(),
         Step::ForkFailing(fails) => world.fork_fails = fails,
     }
 }
