@@ -410,7 +410,7 @@ fn passwords() {
 fn a_file_that_may_not_be_read_is_forbidden() {
     use std::os::unix::fs::PermissionsExt;
     let site = Site::new().file("a", "x").plain();
-    fs::set_permissions(site.root().join("a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(site.root().join("a"), fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything.
     let expected = if fs::read(site.root().join("a")).is_ok() { 200 } else { 403 };
     assert_eq!(site.get("/a").status, expected);

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fmt::Write;
 use std::fs;
 
 use stdserve_server::files::Options;
@@ -18,7 +19,7 @@ fn site() -> Site {
     Site::new()
         .file("b10.txt", [b'x'; 3000])
         .file("b9.txt", "x")
-        .file("A.txt", [b'x'; 2_000_000])
+        .file("A.txt", vec![b'x'; 2_000_000])
         .file("sub/c.txt", "c")
         .file(".hidden", "SECRET")
         .file(".well-known/x", "x")
@@ -82,8 +83,8 @@ fn json() {
         let mut text = String::new();
         for line in reply.text().lines() {
             match line.split_once("\"mtime\":\"") {
-                Some((before, rest)) => text.push_str(&format!("{before}\"mtime\":\"DATE{}\n", &rest[29..])),
-                None => text.push_str(&format!("{line}\n")),
+                Some((before, rest)) => writeln!(text, "{before}\"mtime\":\"DATE{}", &rest[29..]).unwrap(),
+                None => writeln!(text, "{line}").unwrap(),
             }
         }
         assert_eq!(text, expected);

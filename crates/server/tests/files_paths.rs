@@ -289,3 +289,40 @@ fn pipes_and_sockets_are_not_there_and_hold_nobody() {
     refused(&site, &["/pipe", "/socket", "/null"]);
     drop(socket);
 }
+
+#[test]
+fn a_folder_that_is_mounted_is_served_beneath_its_prefix() {
+    let site = site();
+    let site = site.file("sub/index.html", "index").serve_at("/static", Options::default());
+    for (path, text) in [
+        ("/static/a.txt", "inside"),
+        ("/%73tatic//sub/./b.txt", "inside"),
+        ("/static/sub/", "index"),
+        ("/", "elsewhere"),
+        ("/a.txt", "elsewhere"),
+    ] {
+        assert_eq!(site.get(path).text(), text, "{path}");
+    }
+    for (path, to) in [
+        ("/static", "/static/"),
+        ("/static?q", "/static/?q"),
+        ("/static/sub", "/static/sub/"),
+        ("/static//sub", "/static/sub/"),
+        ("/static//evil.example/../sub", "/static/sub/"),
+    ] {
+        let reply = site.get(path);
+        assert_eq!((reply.status, reply.field("Location")), (301, Some(to)), "{path}");
+    }
+    refused(
+        &site,
+        &[
+            "/static/../secret.txt",
+            "/static/../a.txt",
+            "/static/..%2fsecret.txt",
+            "/static%2f..%2fsecret.txt",
+            "/static/static/a.txt",
+        ],
+    );
+    assert!(site.get("/static/").text().contains("<title>/static/</title>"));
+    assert!(site.get("/static/sub/deep/").text().contains("href=\"../../\">/static/</a>"));
+}

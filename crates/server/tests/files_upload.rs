@@ -135,6 +135,33 @@ fn a_chunked_body_is_bounded_too() {
 }
 
 #[test]
+fn a_file_is_there_when_it_is_whole_and_not_before() {
+    let site = Site::new().serve(options());
+    // A server that does not come to it in time fails the test by its limit on time.
+    let until = |done: &dyn Fn(&[String]) -> bool| {
+        while !done(&names(&site)) {
+            std::thread::yield_now();
+        }
+    };
+    for brings in [true, false] {
+        let mut client = site.running().connect();
+        client.send("PUT /a HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n01234");
+        until(&|names| names.len() == 1);
+        assert!(names(&site)[0].starts_with(".stdserve-"), "under its working name");
+        assert_eq!(site.get("/a").status, 404);
+        assert!(!site.get("/").text().contains(".stdserve-"));
+        if brings {
+            client.send("56789");
+            assert_eq!(client.answer().0, 201);
+            assert_eq!(site.get("/a").text(), "0123456789");
+            fs::remove_file(site.root().join("a")).unwrap();
+        }
+        drop(client);
+        until(&<[String]>::is_empty);
+    }
+}
+
+#[test]
 fn a_form_brings_files() {
     let site = Site::new().file("sub/x", "x").serve(options());
     let large = "y".repeat(90_000);

@@ -31,11 +31,12 @@ mod upload;
 
 use std::io;
 
+use stdserve_proto::h1::RequestHead;
 use stdserve_sys::beneath::Root;
 
 use crate::crew::Run;
 use crate::exchange::Exchange;
-use crate::service::Service;
+use crate::service::{Bodies, Service};
 use kept::Kept;
 use rules::Rules;
 
@@ -79,6 +80,14 @@ impl Files {
 }
 
 impl Service for Files {
+    /// What is brought is written as it comes.
+    fn bodies(&self, head: &RequestHead) -> Bodies {
+        if self.rules.upload && matches!(head.method(), b"PUT" | b"POST") {
+            return Bodies::Streamed;
+        }
+        Bodies::Buffered
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         while let Some(exchange) = run.next() {
             self.answer(exchange);

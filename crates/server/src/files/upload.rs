@@ -131,7 +131,7 @@ impl Files {
                 Ok(0) => break,
                 Ok(count) => write(&draft, &buffer[..count], &mut left)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(CUT_OFF),
+                Err(error) => return Err(broken(&error)),
             }
         }
         draft.file().sync_all()?;
@@ -239,6 +239,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Why the body of a request could not be read.
+fn broken(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => TOO_LARGE,
+        io::ErrorKind::TimedOut => Failure(408, "The file came too slowly."),
+        _ => CUT_OFF,
+    }
+}
+
 fn no_folder(error: &io::Error) -> What {
     match error.kind() {
         io::ErrorKind::PermissionDenied => refuse(403, "The server is not allowed to write here."),
@@ -261,7 +270,7 @@ fn fill(body: &mut Box<dyn Read>, buffer: &mut Vec<u8>) -> Result<usize, Failure
             other => break other,
         }
     };
-    let count = count.map_err(|_| CUT_OFF)?;
+    let count = count.map_err(|error| broken(&error))?;
     buffer.truncate(before + count);
     Ok(count)
 }

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stdserve_server::{Exchange, Log, Order, Run, Server, Service, Settings, StdThreads};
+use stdserve_server::{Builder, Exchange, Log, Mount, Order, Run, Server, Service, Settings, StdThreads};
 use stdserve_sys::listener::{BindAddress, LocalAddress, Registry};
 
 /// A service made of a closure that answers one exchange.
@@ -56,14 +56,27 @@ impl Running {
         running
     }
 
+    /// With one service at the root and another beneath `prefix`.
+    pub(crate) fn mounted(service: impl Service, prefix: &str, beneath: impl Service) -> Self {
+        let mount = Mount { host: None, prefix: prefix.to_owned() };
+        let beneath: Arc<dyn Service> = Arc::new(beneath);
+        let running = Self::built(Settings::default(), service, |builder| builder.mount(mount, beneath));
+        running.server.start().unwrap();
+        running
+    }
+
     pub(crate) fn unstarted(settings: Settings, service: impl Service) -> Self {
+        Self::built(settings, service, |builder| builder)
+    }
+
+    fn built(settings: Settings, service: impl Service, more: impl FnOnce(Builder) -> Builder) -> Self {
         let anywhere = BindAddress::Tcp("127.0.0.1:0".parse().unwrap());
         let listeners = Registry::open(&[(None, anywhere)], 128).unwrap();
         let listeners: Vec<_> =
             listeners.listeners().iter().map(|listener| listener.try_clone().unwrap()).collect();
         let LocalAddress::Tcp(address) = *listeners[0].local() else { panic!("no TCP listener") };
         let builder = Server::builder(settings).listeners(listeners).log(Arc::new(PrintLog));
-        Self { server: builder.build(Arc::new(service), Arc::new(StdThreads)).unwrap(), address }
+        Self { server: more(builder).build(Arc::new(service), Arc::new(StdThreads)).unwrap(), address }
     }
 
     pub(crate) fn connect(&self) -> Client {

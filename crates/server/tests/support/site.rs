@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use stdserve_server::Settings;
 use stdserve_server::files::{Files, Options};
+use stdserve_server::{Exchange, Settings};
 
-use super::Running;
+use super::{Answer, Running, ok};
 
 /// When the files of a site were changed, unless a test says otherwise: Sun, 06 Nov 1994 08:49:37 GMT.
 pub(crate) const MODIFIED: u64 = 784_111_777;
@@ -53,6 +53,14 @@ impl Site {
     pub(crate) fn serve(mut self, options: Options) -> Self {
         let files = Files::new(Options { root: self.root(), ..options }).unwrap();
         self.running = Some(Running::new(Settings::default(), files));
+        self
+    }
+
+    /// Starts serving beneath `prefix`, and something else at the root.
+    pub(crate) fn serve_at(mut self, prefix: &str, options: Options) -> Self {
+        let files = Files::new(Options { root: self.root(), ..options }).unwrap();
+        let elsewhere = Answer(|exchange: Exchange| ok(exchange, b"elsewhere"));
+        self.running = Some(Running::mounted(elsewhere, prefix, files));
         self
     }
 
