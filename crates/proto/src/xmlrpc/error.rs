@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Problem {
     /// There is no root element.
     NoElement,
+    /// Text before the root element.
+    Syntax,
     /// It is not well-formed: a byte that cannot stand here, or no character of the encoding.
     InvalidToken,
     /// It ends inside of a tag, a comment or a reference.
@@ -55,6 +57,7 @@ impl fmt::Display for Problem {
     /// In expat's words, where it has some.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Syntax => "syntax error",
             Self::InvalidToken => "not well-formed (invalid token)",
             Self::UnclosedToken => "unclosed token",
             Self::NoElement | Self::UnclosedElement => "no element found",
@@ -84,6 +87,7 @@ impl Problem {
     /// The number that expat has for the problem; `None` where the document is XML, and no XML-RPC.
     pub fn expat_code(&self) -> Option<u32> {
         Some(match self {
+            Self::Syntax => 2,
             Self::NoElement | Self::UnclosedElement => 3,
             Self::InvalidToken => 4,
             Self::UnclosedToken => 5,

@@ -201,7 +201,7 @@ impl<'a> Scanner<'a> {
                 Some(byte) if self.open.is_empty() => {
                     if !is_space(byte) {
                         let outside =
-                            if self.seen_root { Problem::JunkAfterDocument } else { Problem::InvalidToken };
+                            if self.seen_root { Problem::JunkAfterDocument } else { Problem::Syntax };
                         return self.refuse(outside);
                     }
                     self.at += 1;

@@ -109,13 +109,14 @@ fn calls_and_faults_are_read() {
 fn xml_that_is_not_well_formed_is_refused() {
     use Problem::{
         BadCharacterReference, BadDeclaration, DuplicateAttribute, InvalidToken, JunkAfterDocument,
-        MismatchedTag, MisplacedDeclaration, NoElement, UnclosedElement, UnclosedToken, UndefinedEntity,
+        MismatchedTag, MisplacedDeclaration, NoElement, Syntax, UnclosedElement, UnclosedToken,
+        UndefinedEntity,
     };
     for (document, problem) in [
         ("", NoElement),
         (" \n", NoElement),
         ("<!-- a -->", NoElement),
-        ("x", InvalidToken),
+        ("x", Syntax),
         ("<", UnclosedToken),
         ("<a", UnclosedToken),
         ("<a/", UnclosedToken),
