@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import xmlrpc.client
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,10 @@ mount = "/admin"
 files = "public"
 host = "admin.example"
 header = { X-Service = "pages" }
+
+[services.stock]
+rpc = "calls:Shop()"
+mount = "/stock"
 """
 
 Start = Callable[..., Served]
@@ -124,7 +129,7 @@ def test_services_with_listeners_of_their_own_have_workers_of_their_own(up: Star
 def test_services_on_one_listener_are_told_apart_by_path_and_host(up: Start) -> None:
     """The host before any host, the longer path first; the rest is for the service without a mount."""
     server = up(TOGETHER)
-    group = "shop+static+admin+pages"
+    group = "shop+static+admin+pages+stock"
     address = server.address
 
     def ask_for(target: str, host: str) -> Response:
@@ -159,6 +164,18 @@ def test_a_mounted_application_finds_its_mount_in_script_name(up: Start) -> None
         client.send(b"GET /admin/a%20b?q HTTP/1.1\r\nHost: localhost.example\r\n\r\n")
         seen = json.loads(client.read().body)["environ"]
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("/admin", "/a b", "q")
+
+
+def test_remote_calls_stand_beneath_a_mount(up: Start) -> None:
+    """Their paths are those behind it."""
+    server = up(TOGETHER)
+    with xmlrpc.client.ServerProxy(f"{server.url}/stock/RPC2") as stock:
+        assert stock.add(2, 3) == 5
+    with (
+        xmlrpc.client.ServerProxy(f"{server.url}/RPC2") as elsewhere,
+        pytest.raises(xmlrpc.client.ProtocolError),
+    ):
+        elsewhere.add(2, 3)
 
 
 def test_a_worker_that_dies_does_not_disturb_the_other_services(up: Start) -> None:
