@@ -6,8 +6,8 @@
             assert client.ask("/hello").status == 200
 
 Applications are the modules of tests/apps. Keyword arguments of `serve` are options of the command; `env`,
-`cwd`, `wrapper`, `bind`, `terminal`, `limits` and `program` say how it is started. A server ends with its test, and the
-test fails if a process of it is left or its log shows a panic.
+`cwd`, `wrapper`, `bind`, `terminal`, `limits` and `program` say how it is started. A server ends with its
+test, and the test fails if a process of it is left or its log shows a panic.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_the_start_up_lines_say_what_is_served_where(up: Callable[[str], Served]
         r"Folder +.*public at /static$",
         r"Scripts +.*scripts at /cgi-bin$",
         r"Folder +.*other at other\.example/$",
-        r"Serving +1 worker × ",
+        r"Serving +1 worker . ",
     ]:
         assert re.search("^  " + line, text.text, re.MULTILINE), (line, text.text)
 

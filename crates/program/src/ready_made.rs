@@ -1,29 +1,16 @@
 //! The services that need no interpreter, made from the options: folders of files, and of CGI scripts.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use stdserve_config::{CgiOptions, FilesOptions, ScriptStderr, ServiceKind};
 use stdserve_server::{Log, cgi, files};
-use stdserve_sys::beneath::Root;
 
 /// What is wrong with a service, before any process is started for it.
 pub(crate) fn check(kind: &ServiceKind) -> io::Result<()> {
     match kind {
         ServiceKind::Files(options) => files(options).map(drop),
         ServiceKind::Cgi(options) => cgi::Cgi::new(cgi_options(options)).map(drop),
-        ServiceKind::Wsgi { options, .. } => {
-            let sendfile = options.sendfile_roots.iter().map(|root| ("sendfile-root", root.as_path()));
-            let accel = options.accel_roots.iter().map(|(_, root)| ("accel-root", Path::new(root)));
-            sendfile.chain(accel).try_for_each(|(option, root)| {
-                let told = |error: io::Error| {
-                    let text = format!("--{option}: cannot open the folder {}: {error}", root.display());
-                    io::Error::new(error.kind(), text)
-                };
-                Root::open(root).map(drop).map_err(told)
-            })
-        }
         _ => Ok(()),
     }
 }
@@ -119,8 +106,6 @@ fn cgi_options(options: &CgiOptions) -> cgi::Options {
 
 #[cfg(test)]
 mod tests {
-    use stdserve_config::{AppSpec, WsgiOptions};
-
     use super::*;
 
     /// What the options say of themselves is what the services do.
@@ -139,10 +124,7 @@ mod tests {
         let files =
             ServiceKind::Files(FilesOptions { directory: directory.clone(), ..FilesOptions::default() });
         let cgi = ServiceKind::Cgi(CgiOptions { directory, ..CgiOptions::default() });
-        let roots = vec![std::path::PathBuf::from("/nonexistent/folder")];
-        let options = WsgiOptions { sendfile_roots: roots, ..WsgiOptions::default() };
-        let app = AppSpec::parse("app").expect("valid");
-        for kind in [files, cgi, ServiceKind::Wsgi { app, options }] {
+        for kind in [files, cgi] {
             let error = check(&kind).expect_err("refused").to_string();
             assert!(error.contains("/nonexistent/folder"), "{error}");
         }
