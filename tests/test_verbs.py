@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,31 @@ def test_passwords_stay_out_of_what_is_printed(tmp_path: Path) -> None:
     wrong = run("files", "--auth", "hunter2", cwd=tmp_path)
     assert (shown.returncode, wrong.returncode) == (0, 2)
     assert "hunter2" not in shown.stdout + wrong.stderr
+
+
+def test_pairs_are_a_mapping_in_python(serve: Serve, tmp_path: Path) -> None:
+    """`stdserve.run(app, static={path: folder})`; options of other verbs and odd values are refused."""
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "name.txt").write_text("from a file")
+    code = """
+        import shapes, stdserve
+        for wrong in ({"static": {"/s": 3}}, {"static": {"s": "public"}}, {"listing": True}):
+            try:
+                stdserve.run(shapes.app, **wrong)
+            except (TypeError, ValueError) as error:
+                print(type(error).__name__, error, flush=True)
+        stdserve.run(shapes.app, bind="127.0.0.1:0", workers=1, static={"/s": "public"})
+    """
+    program = [sys.executable, "-c", textwrap.dedent(code)]
+    server = serve(None, bind=None, cwd=tmp_path, program=program, workers=None)
+    assert server.get("/s/name.txt").text == "from a file"
+    assert server.get("/hello").text == "hello "
+    told = server.log.text.splitlines()
+    assert told[:3] == [
+        "TypeError a mapping that is an option has texts for its keys and values",
+        "ValueError static=: {s = public} does not start with `/`; write /s",
+        "ValueError listing=: stdserve.run serves an application, which has no use for it",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

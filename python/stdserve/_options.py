@@ -37,7 +37,7 @@ class ServerOptions(TypedDict, total=False):
     unix_mode: int | str
     #: Connections waiting to be accepted. Default: 2048
     backlog: int
-    #: Requests at once in the application, per worker. Default: 16
+    #: Requests that run at once, per worker. Default: 16
     threads: int
     #: Most requests that are run back to back. Default: 64
     cohort: int

@@ -26,7 +26,7 @@ const THREADS: Opt = Opt {
     aliases: &["blocking-threads"],
     metavar: "N",
     default: Some("16"),
-    help: "Requests at once in the application, per worker",
+    help: "Requests that run at once, per worker",
     doc: "Threads are started when requests block, up to this number; an application that keeps state in the \
         process must expect them. With 1 the application never runs in two threads at once.",
     field: Field::Count(|s| &mut s.workers.threads, 1, 10_000),
