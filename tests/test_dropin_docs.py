@@ -36,8 +36,9 @@ def test_each_attribute_that_is_added_is_written() -> None:
     """Whatever is marked as added in the sources, by `#:`, stands in the page."""
     package = Path(_paths.__file__).parent
     sources = [*(package / "http").glob("*.py"), package / "wsgiref" / "simple_server.py"]
+    sources += (package / "xmlrpc").glob("*.py")
     documented = {"protocol_version", "default_request_version", "cgi_directories", "index_pages"}
-    documented |= {"default_content_type", "extensions_map"}
+    documented |= {"default_content_type", "extensions_map", "rpc_paths", "encode_threshold", "server"}
     for source in sources:
         for name in re.findall(r"^    #: .*\n(?:    #: .*\n)*    (\w+)", source.read_text(), re.MULTILINE):
             assert name in documented or f".{name}`" in PAGE, f"{source.name}: {name}"

@@ -132,7 +132,7 @@ class SimpleXMLRPCRequestHandler(BaseHTTPRequestHandler):
                 self.send_header("X-exception", " ".join(str(e).split()))
                 trace = traceback.format_exc()
                 trace = str(trace.encode("ASCII", "backslashreplace"), "ASCII")
-                self.send_header("X-traceback", trace.replace("\n", " | "))
+                self.send_header("X-traceback", " | ".join(trace.splitlines()))
             self.send_header("Content-length", "0")
             self.end_headers()
         else:
