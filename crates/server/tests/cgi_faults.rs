@@ -378,3 +378,17 @@ fn an_answer_that_comes_before_the_body_is_sent() {
     let seen = String::from_utf8(read_until(&mut client.socket, b"early")).unwrap();
     assert!(seen.starts_with("HTTP/1.1 200 OK"), "{seen}");
 }
+
+#[test]
+fn all_scripts_end_with_the_process_that_runs_them() {
+    let scripts = Scripts::new();
+    let polite = lingering(&scripts, "polite", "");
+    let stubborn = lingering(&scripts, "stubborn", "trap '' TERM");
+    let served = scripts.serve_with(|options| options.grace = Duration::from_millis(200));
+    let clients = [ask(&served, "/polite"), ask(&served, "/stubborn")];
+    let found = [pids(&polite), pids(&stubborn)].concat();
+    served.service.end_all();
+    assert_eq!(served.service.running(), 0);
+    gone(&found);
+    drop(clients);
+}

@@ -92,10 +92,11 @@ impl Cgi {
         self.places.taken()
     }
 
-    /// Tells every script that runs, and all that belong to its process group, to end (SIGTERM). For a process that is
-    /// about to end itself, whose scripts would go on without it.
+    /// Ends every script that runs, and all that belong to its process group: with SIGTERM, and with SIGKILL what is
+    /// still there after the [grace](Options::grace). For a process that is about to end itself, whose scripts would go
+    /// on without it.
     pub fn end_all(&self) {
-        self.places.end_all();
+        self.places.end_all(self.options.grace);
     }
 }
 

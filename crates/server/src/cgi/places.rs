@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stdserve_sys::process::{Child, Exit};
-use stdserve_sys::signals::SIGTERM;
+use stdserve_sys::signals::{SIGKILL, SIGTERM};
 
 /// The places that scripts run in.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Places {
     limit: usize,
     state: Mutex<State>,
     freed: Condvar,
+    /// A script was forgotten.
+    forgotten: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +33,12 @@ pub(super) struct Place<'a>(&'a Places);
 
 impl Places {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), state: Mutex::default(), freed: Condvar::new() }
+        Self {
+            limit: limit.max(1),
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            forgotten: Condvar::new(),
+        }
     }
 
     /// Nothing panics with the lock held.
@@ -68,9 +75,18 @@ impl Places {
         Noted { places: self, number, child: Some(child) }
     }
 
-    pub(super) fn end_all(&self) {
-        for (_, child) in &self.lock().children {
-            child.signal_group(SIGTERM);
+    /// Ends all that run: SIGTERM, and after `grace` SIGKILL. Returns when they have been waited for, or soon after.
+    pub(super) fn end_all(&self, grace: Duration) {
+        for (signal, patience) in [(SIGTERM, grace), (SIGKILL, Duration::from_secs(1))] {
+            let state = self.lock();
+            for (_, child) in &state.children {
+                child.signal_group(signal);
+            }
+            let running = |state: &mut State| !state.children.is_empty();
+            let waited = self.forgotten.wait_timeout_while(state, patience, running);
+            if waited.is_ok_and(|(_, timeout)| !timeout.timed_out()) {
+                return;
+            }
         }
     }
 }
@@ -103,6 +119,7 @@ impl Noted<'_> {
     /// Takes it out of the list: this was the other of its two owners.
     fn forget(&mut self) -> Option<Child> {
         self.places.lock().children.retain(|(number, _)| *number != self.number);
+        self.places.forgotten.notify_all();
         SharedChild::into_inner(self.child.take()?)
     }
 }

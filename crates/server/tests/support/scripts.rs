@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use stdserve_proto::h1::RequestHead;
 use stdserve_server::cgi::{Cgi, Options};
-use stdserve_server::{Log, Settings};
+use stdserve_server::{Bodies, Log, Run, Service, Settings};
 
 use super::Running;
 
@@ -48,8 +49,8 @@ impl Scripts {
         let mut options = Options { root: self.0.clone(), ..Options::default() };
         change(&mut options);
         let log = Arc::new(Kept::default());
-        let service = Cgi::new(options).unwrap().log(Arc::<Kept>::clone(&log));
-        Served { running: Running::new(settings, service), log }
+        let service = Arc::new(Cgi::new(options).unwrap().log(Arc::<Kept>::clone(&log)));
+        Served { running: Running::new(settings, Shared(Arc::clone(&service))), service, log }
     }
 }
 
@@ -90,9 +91,23 @@ impl Log for Kept {
     }
 }
 
+/// The service, which the test keeps too.
+struct Shared(Arc<Cgi>);
+
+impl Service for Shared {
+    fn bodies(&self, head: &RequestHead) -> Bodies {
+        self.0.bodies(head)
+    }
+
+    fn run(&self, run: &mut Run<'_>) {
+        self.0.run(run);
+    }
+}
+
 /// A server of scripts.
 pub(crate) struct Served {
     pub(crate) running: Running,
+    pub(crate) service: Arc<Cgi>,
     pub(crate) log: Arc<Kept>,
 }
 
