@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stdserve_config::{GroupSpec, ServiceKind, ServiceSpec, UsageError};
 use stdserve_server::cgi::Cgi;
@@ -11,6 +12,9 @@ use stdserve_sys::listener::Listener;
 
 use crate::interpreter::{Interpreter, Place};
 use crate::ready_made;
+
+/// How long scripts that run when their worker ends may take to end too.
+const LAST_SCRIPTS: Duration = Duration::from_secs(1);
 
 /// The services of a group.
 pub(crate) struct Services {
@@ -68,7 +72,19 @@ pub(crate) fn make(
 impl Services {
     /// The worker ends: nothing that it has started goes on without it.
     pub(crate) fn end(&self) {
-        self.scripts.iter().for_each(|cgi| cgi.end_all());
+        self.scripts.iter().for_each(|cgi| cgi.end_all(LAST_SCRIPTS));
+    }
+
+    /// The worker is killed when `left` has passed: the scripts that still run end before it. Does not wait for them.
+    pub(crate) fn end_within(&self, left: Duration) {
+        for cgi in &self.scripts {
+            let cgi = Arc::clone(cgi);
+            let end = std::thread::Builder::new().name("stdserve-scripts".to_owned());
+            // Without a thread they have to be told to end, and that has to do.
+            let _ = end.spawn(move || cgi.end_all(left)).inspect_err(|_| {
+                self.scripts.iter().for_each(|cgi| cgi.end_all(Duration::ZERO));
+            });
+        }
     }
 
     /// The server of a worker: each service where it is mounted.

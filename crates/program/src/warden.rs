@@ -22,6 +22,12 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often the warden looks whether the server has ended, once it is ending.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long the loop has to cut what is late, before the warden leaves.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The most of the time to drain that is kept for ending what cannot simply be cut.
+const MARGIN: Duration = Duration::from_secs(3);
+
 /// How long after an order to stop at once the warden leaves, whoever is still in the application.
 const AT_ONCE: Duration = Duration::from_millis(200);
 
@@ -65,8 +71,16 @@ impl Warden {
         Ok(())
     }
 
-    /// Watches until the server has ended. `beat` is called while the interpreter's lock is held.
-    pub(crate) fn watch(&self, interpreter: &dyn Interpreter, control: &Control, beat: impl Fn()) {
+    /// Watches until the server has ended. `beat` is called while the interpreter's lock is held. `late` is called once
+    /// where the time to drain is nearly over, with what is left of it: at its end the supervisor kills this process.
+    pub(crate) fn watch(
+        &self,
+        interpreter: &dyn Interpreter,
+        control: &Control,
+        beat: impl Fn(),
+        late: impl FnOnce(Duration),
+    ) {
+        let (mut late, mut ordered) = (Some(late), None);
         loop {
             let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
             let (mut wakes, mut ended) = (Vec::new(), false);
@@ -75,6 +89,18 @@ impl Warden {
                 ended = control.wait(Some(Duration::ZERO));
             });
             beat();
+            if let Some(leave) = leave {
+                let now = Instant::now();
+                let end = leave.checked_sub(MOMENT).unwrap_or(leave);
+                let ordered = *ordered.get_or_insert(now);
+                let margin = (end.saturating_duration_since(ordered) / 4).min(MARGIN);
+                let left = end.saturating_duration_since(now);
+                if left <= margin
+                    && let Some(late) = late.take()
+                {
+                    late(left);
+                }
+            }
             if wakes.contains(&Wake::Caught(SIGTERM)) {
                 self.drain(control);
             }
@@ -100,7 +126,7 @@ impl Warden {
 
 fn set_leave(leave: &Mutex<Option<Instant>>, within: Duration) {
     // The loop cuts what is late by itself; it gets a moment to do so.
-    let time = Instant::now() + within.min(Duration::from_secs(366 * 86_400)) + LOOK * 10;
+    let time = Instant::now() + within.min(Duration::from_secs(366 * 86_400)) + MOMENT;
     let mut leave = leave.lock().unwrap_or_else(PoisonError::into_inner);
     *leave = Some(leave.map_or(time, |before| before.min(time)));
 }

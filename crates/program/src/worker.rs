@@ -91,11 +91,12 @@ fn serve(
     }
     // A supervisor that is gone shows as the end of the lifeline.
     let _ = seat.ready();
-    warden.watch(interpreter, &server.control(), || {
+    let beat = || {
         if let Some(row) = row {
             row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
         }
-    });
+    };
+    warden.watch(interpreter, &server.control(), beat, |left| services.end_within(left));
     services.end();
     interpreter.end(&|trouble| log.say(Level::Error, trouble));
     watcher.close(LAST_LINES);

@@ -387,7 +387,7 @@ fn all_scripts_end_with_the_process_that_runs_them() {
     let served = scripts.serve_with(|options| options.grace = Duration::from_millis(200));
     let clients = [ask(&served, "/polite"), ask(&served, "/stubborn")];
     let found = [pids(&polite), pids(&stubborn)].concat();
-    served.service.end_all();
+    served.service.end_all(Duration::from_secs(20));
     assert_eq!(served.service.running(), 0);
     gone(&found);
     drop(clients);

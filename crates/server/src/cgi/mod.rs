@@ -39,6 +39,7 @@ mod script;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stdserve_proto::h1::{BodyLength, RequestHead};
 use stdserve_sys::beneath::Root;
@@ -93,10 +94,10 @@ impl Cgi {
     }
 
     /// Ends every script that runs, and all that belong to its process group: with SIGTERM, and with SIGKILL what is
-    /// still there after the [grace](Options::grace). For a process that is about to end itself, whose scripts would go
-    /// on without it.
-    pub fn end_all(&self) {
-        self.places.end_all(self.options.grace);
+    /// still there after the [grace](Options::grace), or half of `within` where that is less. For a process that is
+    /// about to end itself, whose scripts would go on without it. Waits for them no longer than `within`.
+    pub fn end_all(&self, within: Duration) {
+        self.places.end_all(self.options.grace.min(within / 2), within);
     }
 }
 

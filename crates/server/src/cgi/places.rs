@@ -75,9 +75,9 @@ impl Places {
         Noted { places: self, number, child: Some(child) }
     }
 
-    /// Ends all that run: SIGTERM, and after `grace` SIGKILL. Returns when they have been waited for, or soon after.
-    pub(super) fn end_all(&self, grace: Duration) {
-        for (signal, patience) in [(SIGTERM, grace), (SIGKILL, Duration::from_secs(1))] {
+    /// Ends all that run: SIGTERM, and after `grace` SIGKILL. Returns when they have been waited for, `within` at most.
+    pub(super) fn end_all(&self, grace: Duration, within: Duration) {
+        for (signal, patience) in [(SIGTERM, grace), (SIGKILL, within.saturating_sub(grace))] {
             let state = self.lock();
             for (_, child) in &state.children {
                 child.signal_group(signal);
