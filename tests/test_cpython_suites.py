@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stdserve
 
 from support.serving import clean_environment
 
@@ -30,9 +29,6 @@ SUITES = {
     "test_xmlrpc": ("xmlrpc.server", 80),
     "test_docxmlrpc": ("xmlrpc.server", 8),
 }
-if not (Path(stdserve.__file__).parent / "xmlrpc").exists():
-    del SUITES["test_xmlrpc"], SUITES["test_docxmlrpc"]
-
 #: An ordinary user who may still read everything: the interpreter may stand in a folder of root's own.
 ORDINARY = [
     "setpriv",

@@ -16,6 +16,9 @@ def main(argv: Sequence[str], /) -> int:
 def run(app: WSGIApplication | str, options: Mapping[str, object], /) -> int:
     """Runs the command for an application, with options as keywords."""
 
+def end_with_parent() -> None:
+    """Has the kernel end this process (SIGKILL) when the thread that forked it has ended."""
+
 def epoll_select(
     epoll: int, keys: dict[int, SelectorKey], timeout: float | None, /
 ) -> list[tuple[SelectorKey, int]]:

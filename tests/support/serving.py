@@ -26,7 +26,7 @@ from .wire import Client, Response
 APPS = Path(__file__).resolve().parent.parent / "apps"
 
 #: A line of the log that names where it listens, as a link.
-LISTENS = re.compile(r"https?://(\[[0-9a-f:]+\]|[0-9.]+|localhost):([0-9]+)[^0-9]")
+LISTENS = re.compile(r"(?:https?|tcp|udp)://(\[[0-9a-f:]+\]|[0-9.]+|localhost):([0-9]+)[^0-9]")
 #: What must never stand in a log.
 PANIC = re.compile(r"panicked at|RUST_BACKTRACE|stack overflow|double free|malloc\(\)|Segmentation fault")
 

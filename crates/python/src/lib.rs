@@ -28,6 +28,8 @@ mod _stdserve {
     #[pymodule_export]
     use super::embedded::Embedded;
     #[pymodule_export]
+    use super::gateway::handler::end_with_parent;
+    #[pymodule_export]
     use super::selectors::epoll_select;
     #[pymodule_export]
     use super::xmlrpc::{compress, gunzip, xmlrpc_dumps, xmlrpc_loads};

@@ -9,6 +9,7 @@ use stdserve_program::Place;
 use stdserve_server::Service;
 
 use crate::app::{self, LoadError};
+use crate::gateway::handler::{self, HandlerGateway, Kind};
 use crate::gateway::rpc::{self, RpcGateway};
 use crate::gateway::wsgi::{Options, SendFile, WsgiGateway};
 
@@ -23,7 +24,11 @@ pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result
             }
         }
         ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
-            app::load_object(py, spec, "handler class")
+            let object = app::load_object(py, spec, "handler class")?;
+            match handler::check(py, &object) {
+                Ok(()) => Ok(object),
+                Err(why) => Err(LoadError { message: format!("{spec}: {why}") }),
+            }
         }
         ServiceKind::Wsgi { .. } | ServiceKind::Files(_) | ServiceKind::Cgi(_) => app::load(py, spec),
     }
@@ -51,8 +56,13 @@ pub(crate) fn service(
             let (name, log) = (spec.to_string(), Arc::clone(place.log));
             Ok(Arc::new(RpcGateway::new(py, &object, &name, options.clone(), log)?))
         }
-        ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
-            Err(PyNotImplementedError::new_err(format!("`{}` is not in this version", service.name)))
+        ServiceKind::Stream { options, .. } => {
+            let log = Arc::clone(place.log);
+            Ok(Arc::new(HandlerGateway::new(py, Kind::Stream, object, options.clone(), log)?))
+        }
+        ServiceKind::Datagram { options, .. } => {
+            let log = Arc::clone(place.log);
+            Ok(Arc::new(HandlerGateway::new(py, Kind::Datagram, object, options.clone(), log)?))
         }
         ServiceKind::Files(_) | ServiceKind::Cgi(_) => {
             Err(PyNotImplementedError::new_err("it needs no Python"))
