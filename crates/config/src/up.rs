@@ -169,7 +169,14 @@ fn read(
         };
         problems.extend(result.err());
     }
-    let configuration = lay([shared, &own].concat(), problems);
+    let mut found = Vec::new();
+    let configuration = lay([shared, &own].concat(), &mut found);
+    // What is wrong with what is said to every service was told already.
+    for problem in found {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
     if problems.len() > before {
         return None;
     }

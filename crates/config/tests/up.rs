@@ -316,6 +316,8 @@ fn all_errors_are_told_at_once() {
         "[services.a]\napp = 'a'\nx = 1\nthreads = 0\n[services.b]\n[services.c]\ncgi = 'x'\nmount = 'y'",
     );
     assert_eq!(text.matches("error: ").count(), 4, "{text}");
+    let text = refused("threads = 0\n[services.a]\napp = 'a'\nthreads = 'x'\n[services.b]\napp = 'b'");
+    assert_eq!(text.matches("error: ").count(), 2, "{text}");
 }
 
 #[test]
