@@ -221,6 +221,19 @@ def test_a_handler_for_whoever_drives_it_has_what_its_constructor_was_given(tmp_
         Quiet._for_connection("socket", ("127.0.0.1", 1), "server", keywords)
 
 
+def test_http_0_9_is_answered_at_once() -> None:
+    """There is no head to wait for; the answer has none either, and the connection ends (Python 3.14)."""
+
+    class Old(Quiet):
+        def do_GET(self) -> None:
+            assert self.headers.items() == []
+            super().do_GET()
+
+    with running(HTTPServer(("127.0.0.1", 0), Old)) as address, connect(address) as sock:
+        sock.sendall(b"GET /old\r\n")
+        assert sock.makefile("rb").read() == b"/old"
+
+
 # Header fields
 
 
@@ -384,6 +397,17 @@ def test_parts_of_files(folder: Path, value: str, status: int, body: bytes, said
         got = get(address, "/digits.txt", Range=value)
     assert (got[0], got[2], got[1]["Content-Range"]) == (status, body, said)
     assert got[1]["Content-Length"] == str(len(body))
+
+
+def test_a_slash_may_be_encoded(folder: Path) -> None:
+    """`%2f` at the end of a path is a slash: a folder, and no file (Python 3.14)."""
+    with running(HTTPServer(("127.0.0.1", 0), partial(Files, directory=folder))) as address:
+        assert [get(address, path)[0] for path in ("/sub%2f", "/sub%2F", "/sub", "/digits.txt%2f")] == [
+            200,
+            200,
+            301,
+            404,
+        ]
 
 
 def test_if_range_decides_whether_a_part_is_sent(folder: Path) -> None:

@@ -176,6 +176,10 @@ class BaseHTTPRequestHandler(Responses, socketserver.StreamRequestHandler):
         words = requestline.split()
         if not words or not self._parse_words(words):
             return False
+        if len(words) == 2:
+            # HTTP/0.9 has no header lines: none is waited for (Python 3.14).
+            self.headers = _headers.LazyMessage([])
+            return True
         try:
             fields = self._read_headers()
             if self.strict_framing and fields:

@@ -86,6 +86,8 @@ class CGIHTTPRequestHandler(SimpleHTTPRequestHandler):
     #: Folders whose files are scripts.
     cgi_directories: ClassVar[list[str]] = ["/cgi-bin", "/htbin"]
 
+    #: No limit, since the body is not held in memory: the script reads it as it comes.
+    max_body_size = None
     #: Seconds that a script may run; None: no limit. After it the script's process group is killed.
     cgi_timeout: float | None = 60
     #: Variables that a script never gets from the server's own environment (CVE-2016-1000111).

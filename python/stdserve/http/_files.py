@@ -99,7 +99,7 @@ class SimpleHTTPRequestHandler(BaseHTTPRequestHandler):
         path = self.translate_path(self.path)
         if os.path.isdir(path):
             parts = urllib.parse.urlsplit(self.path)
-            if not parts.path.endswith("/"):
+            if not parts.path.endswith(("/", "%2f", "%2F")):
                 self._redirect_to_folder(parts)
                 return None
             for page in self.index_pages:
@@ -232,10 +232,11 @@ class SimpleHTTPRequestHandler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND, "No permission to list directory")
             return None
         names.sort(key=lambda name: name.lower())
-        try:
-            shown = urllib.parse.unquote(self.path, errors="surrogatepass")
-        except UnicodeDecodeError:
-            shown = urllib.parse.unquote(self.path)
+        shown = self.path
+        if sys.version_info >= (3, 14):
+            # Where the standard library no longer shows query and fragment.
+            shown = shown.split("#", 1)[0].split("?", 1)[0]
+        shown = _unquote(shown)
         encoding = sys.getfilesystemencoding()
         title = f"Directory listing for {html.escape(shown, quote=False)}"
         page = [
@@ -272,12 +273,9 @@ class SimpleHTTPRequestHandler(BaseHTTPRequestHandler):
         """The file name that a request's path means: always below `directory`, whatever the path holds."""
         path = path.split("?", 1)[0]
         path = path.split("#", 1)[0]
+        path = _unquote(path)
         # A trailing slash has to survive normpath; bpo-17324.
         trailing_slash = path.rstrip().endswith("/")
-        try:
-            path = urllib.parse.unquote(path, errors="surrogatepass")
-        except UnicodeDecodeError:
-            path = urllib.parse.unquote(path)
         words = filter(None, posixpath.normpath(path).split("/"))
         path = self.directory
         for word in words:
@@ -320,6 +318,14 @@ _guess = getattr(mimetypes, "guess_file_type", mimetypes.guess_type)
 def _open_without_waiting(path: str, flags: int) -> int:
     """Opens as `open` does; a pipe without a writer or a terminal do not hold it up."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _unquote(path: str) -> str:
+    """The bytes that a path means, as a text."""
+    try:
+        return urllib.parse.unquote(path, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return urllib.parse.unquote(path)
 
 
 def _date(text: str) -> datetime.datetime | None:

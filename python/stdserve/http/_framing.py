@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 from stdserve.http._headers import Fields
 
-# 64 bits, and one digit less: no reader overflows on it.
-_MOST_DIGITS = 18
+# As many as 64 bits have. Who sends such a body is done with this connection in any case.
+_MOST_DIGITS = 20
 
 
 class Refused(Exception):
