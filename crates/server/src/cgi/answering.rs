@@ -81,9 +81,8 @@ impl Cgi {
             let location = folder_location(&exchange, &CleanPath::default(), query);
             return refuse(exchange, 301, Some((b"Location", &location)));
         }
-        let Some(path) = path.and_then(|path| CleanPath::parse(path).ok()) else {
-            return self.elsewhere(exchange, asked, 404);
-        };
+        let Some(path) = path else { return self.elsewhere(exchange, asked, 404) };
+        let Ok(path) = CleanPath::parse(path) else { return refuse(exchange, 400, None) };
         let script = match self.scripts.find(&path) {
             Found::Script(script) => script,
             Found::Folder => {
