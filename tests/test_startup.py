@@ -199,6 +199,23 @@ def test_sockets_that_a_service_manager_hands_over_take_the_place_of_the_default
         assert process.wait(20) == 0
 
 
+def test_a_socket_of_the_wrong_kind_is_refused() -> None:
+    """One for datagrams cannot take connections; exit code 5, as for an address that is taken."""
+    with socket.socket(type=socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        ended = subprocess.run(
+            [*command(), "shapes:app", "--bind", f"fd://{udp.fileno()}"],
+            env=clean_environment(),
+            cwd=APPS,
+            pass_fds=[udp.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 5
+    assert "it is a socket for datagrams" in ended.stderr
+
+
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_it_serves_also_where_standard_streams_are_closed(closed: str, short_path: Path) -> None:
     """As some daemon managers start it: no socket gets the number of a stream, and is printed into."""

@@ -104,3 +104,25 @@ impl Text {
         let _ = writeln!(self.text, "{name}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_told_as_they_are_asked_for() {
+        let mount = |host: Option<&str>, prefix: &str| MountSpec {
+            host: host.map(str::to_owned),
+            prefix: prefix.to_owned(),
+        };
+        assert_eq!(mounts(&[]), "");
+        assert_eq!(mounts(&[mount(None, "/a"), mount(Some("b.example"), "")]), " at /a, b.example/");
+    }
+
+    #[test]
+    fn a_browser_cannot_open_every_address() {
+        assert_eq!(link("http://0.0.0.0:80").as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(link("http://[::]:80").as_deref(), Some("http://[::1]:80"));
+        assert_eq!(link("http://127.0.0.1:80"), None);
+    }
+}

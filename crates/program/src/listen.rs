@@ -59,3 +59,33 @@ fn address(bind: &Bind, unix_mode: u32) -> BindAddress {
 fn unix(path: std::path::PathBuf, mode: Option<u32>, datagrams: bool) -> BindAddress {
     if datagrams { BindAddress::Unixgram { path, mode } } else { BindAddress::Unix { path, mode } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(text: &str, transport: Transport) -> BindAddress {
+        let bind = Bind { transport: Some(transport), ..Bind::parse(text).expect("an address") };
+        address(&bind, 0o600)
+    }
+
+    #[test]
+    fn an_address_is_opened_for_what_is_served_there() {
+        let local = "127.0.0.1:7".parse().expect("an address");
+        let path = std::path::PathBuf::from("a.sock");
+        let hidden = std::path::PathBuf::from("\0hidden");
+        for (text, stream, datagram) in [
+            ("127.0.0.1:7", BindAddress::Tcp(local), BindAddress::Udp(local)),
+            ("name:7", BindAddress::Host("name".into(), 7), BindAddress::UdpHost("name".into(), 7)),
+            ("fd://9", BindAddress::Descriptor(9), BindAddress::Descriptor(9)),
+        ] {
+            assert_eq!(opened(text, Transport::Stream), stream);
+            assert_eq!(opened(text, Transport::Datagram), datagram);
+        }
+        let mode = Some(0o600);
+        assert_eq!(opened("unix:a.sock", Transport::Stream), BindAddress::Unix { path: path.clone(), mode });
+        assert_eq!(opened("unixgram:a.sock", Transport::Datagram), BindAddress::Unixgram { path, mode });
+        // A name without a file has no permissions.
+        assert_eq!(opened("unix:@hidden", Transport::Stream), BindAddress::Unix { path: hidden, mode: None });
+    }
+}

@@ -87,8 +87,9 @@ impl Interpreter for CPython<'_> {
         })
     }
 
-    fn name_of(&self, _: &ServiceSpec) -> Option<String> {
-        let object = self.object.as_ref()?.bind(self.py);
+    fn name_of(&self, service: &ServiceSpec) -> Option<String> {
+        // Beside it stand folders only.
+        let object = self.object.as_ref().filter(|_| service.kind.needs_python())?.bind(self.py);
         let name = object.getattr("__name__").and_then(|name| name.extract::<String>());
         Some(name.unwrap_or_else(|_| "application object".to_owned()))
     }

@@ -1,4 +1,4 @@
-//! Files that an application has the server send in its stead: `X-Sendfile: PATH`, as Apache's mod_xsendfile and
+//! Files that an application has the server send in its stead: `X-Sendfile: PATH`, as Apache's `mod_xsendfile` and
 //! lighttpd have it, and `X-Accel-Redirect: URI`, as nginx has it.
 //!
 //! Only what lies beneath a folder that the options name is sent. The fields never reach the client where the options
