@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from servers import BENCH, ENVS, STDSERVE, Server
+from servers import BENCH, ENVS, FILES, STDSERVE, Server
 
 APPLICATIONS = ENVS / "applications"
 _BUILT_FROM_SOURCE = {"bjoern": "ev.h", "uwsgi": ""}
@@ -25,15 +25,28 @@ def prepare(servers: Iterable[Server]) -> dict[str, str]:
     # One copy of Flask and Django for all servers, by PYTHONPATH: the same versions everywhere.
     requirements = BENCH / "requirements" / "applications.txt"
     _once(APPLICATIONS, requirements, [[*_pip(sys.executable), "--target", str(APPLICATIONS)]])
+    _make_files()
     absent = {}
     for server in servers:
         if server.role == "floor":
             _build_floor()
+        elif server.name == "nginx":
+            if shutil.which("nginx") is None:
+                absent[server.name] = "apt-get install nginx-light"
         elif server.role == "peer":
             _prepare_peer(server.name)
         elif not STDSERVE.exists():
             absent[server.name] = f"{STDSERVE} is not there yet: make build"
     return absent
+
+
+def _make_files() -> None:
+    """Make the files that are served: of bytes that nothing can compress, and not changed just now."""
+    FILES.mkdir(parents=True, exist_ok=True)
+    for name, size in (("1k.bin", 1 << 10), ("1m.bin", 1 << 20)):
+        if not (FILES / name).exists():
+            (FILES / name).write_bytes(os.urandom(size))
+            os.utime(FILES / name, (0, 0))
 
 
 def _pip(python: str) -> list[str]:

@@ -19,6 +19,8 @@ class Figure:
     aim: float | None
     against: tuple[str, ...] = ()
     """Servers, of which the better counts; `peers` stands for all of them, `hello` for our own hello."""
+    ours: str = OURS
+    """The name of our own server."""
 
 
 _PEERS = ("peers",)
@@ -37,6 +39,8 @@ FIGURES = (
     Figure("beside-compute", "p99", 30, 12),
     Figure("beside-compute", "timeouts", 0, 0),
     *(Figure(name, "cpu", 1.0, 0.8, _PEERS) for name in ("stream", "file", "close")),
+    Figure("files-1k", "cpu", 1.10, 0.80, ("nginx",), "stdserve-files"),
+    Figure("files-1m", "cpu", 1.05, 1.00, ("nginx",), "stdserve-files"),
     Figure("memory", "pss", 40, 25),
 )
 
@@ -47,7 +51,7 @@ def judged(servers: list[Server], results: Outcomes) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for figure in FIGURES:
         outcomes = results.get(figure.workload, {})
-        ours = outcomes.get(OURS)
+        ours = outcomes.get(figure.ours)
         if ours is None:
             continue
         reference: str | None = None

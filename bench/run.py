@@ -47,7 +47,8 @@ def main() -> int:
     (RESULTS / "logs").mkdir(parents=True, exist_ok=True)
     try:
         for workload in options.only:
-            fit = [server for server in servers if server.role != "floor" or workload.floor]
+            fit = [server for server in servers if server.kind == workload.kind]
+            fit = [server for server in fit if server.role != "floor" or workload.floor]
             results[workload.name] = _measure(workload, fit, cores[0], options.seconds, options.rounds)
             print(report.workload_table(workload, results[workload.name]), flush=True)
     except KeyboardInterrupt:

@@ -1,12 +1,14 @@
 """The servers: one entry each. Peers stand as their authors would run one worker; see README.md."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ENVS = BENCH / ".envs"
 FLOOR = ENVS / "floor" / "release" / "floor"
+FILES = ENVS / "files"
 # Another build can be named: a release before, a branch beside.
 STDSERVE = Path(os.environ.get("BENCH_STDSERVE", BENCH.parent / ".venv" / "bin" / "stdserve"))
 
@@ -25,6 +27,8 @@ class Server:
     env: dict[str, str] = field(default_factory=dict)
     role: str = "peer"
     """`peer`, `ours` or `floor`."""
+    kind: str = "wsgi"
+    """What it serves; it takes part in the workloads of that kind."""
     usual: bool = True
     """Takes part unless --servers names others."""
 
@@ -80,4 +84,11 @@ SERVERS = (
         4,
     ),
     Server("floor", "{floor} {port}", role="floor"),
+    Server(
+        "stdserve-files",
+        "{stdserve} files --bind 127.0.0.1:{port} --workers 1 {app}",
+        role="ours",
+        kind="files",
+    ),
+    Server("nginx", f"{sys.executable} {{launch}}/run_nginx.py {{port}} {{app}}", kind="files"),
 )

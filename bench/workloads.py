@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from servers import FILES
+
 # What a browser sends; with Host, which wrk adds itself, ten.
 NINE_HEADERS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -23,6 +25,8 @@ class Workload:
     name: str
     says: str
     app: str = "plain:hello"
+    kind: str = "wsgi"
+    """Which servers take part."""
     path: str = "/"
     connections: int = 64
     headers: tuple[str, ...] = ()
@@ -90,5 +94,7 @@ WORKLOADS = (
     Workload("slow", "hello beside 200 that drip their headers", crowd=("drip", 200), least=500),
     Workload("light1", "hello, 1 connection", connections=1, measures=("cpu", "p99"), floor=True),
     Workload("light4", "hello, 4 connections", connections=4, measures=("cpu", "p99"), floor=True),
+    Workload("files-1k", "a file of 1 KiB", str(FILES), "files", "/1k.bin", answer=1 << 10),
+    Workload("files-1m", "a file of 1 MiB", str(FILES), "files", "/1m.bin", connections=16, answer=1 << 20),
     Workload("memory", "PSS of all processes after hello", measures=("pss",), alone=True),
 )
