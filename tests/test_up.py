@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import xmlrpc.client
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.serving import APPS, PANIC, Serve, Served, clean_environment, command
-from support.waiting import until
+from support.waiting import PATIENCE, until
 from support.wire import Client, Response
 
 #: Applications and folders, each on a listener of its own.
@@ -65,6 +66,32 @@ rpc = "calls:Shop()"
 mount = "/stock"
 """
 
+#: One of each kind, under one supervisor; TCP and UDP may have the same port.
+EVERY_KIND = """
+workers = 1
+
+[services.web]
+app = "shapes:app"
+bind = "web=127.0.0.1:0"
+
+[services.echo]
+tcp = "handlers:Echo"
+bind = "unix:echo.sock"
+
+[services.forked]
+tcp = "handlers:Echo"
+handlers = "forks"
+bind = "unix:forked.sock"
+
+[services.upper]
+udp = "handlers:Upper"
+bind = "unixgram:upper.sock"
+
+[services.scripts]
+cgi = "scripts"
+bind = "scripts=127.0.0.1:0"
+"""
+
 Start = Callable[..., Served]
 
 
@@ -84,6 +111,10 @@ def folder(at: Path, text: str) -> Path:
     (at / "stdserve.toml").write_text(text)
     (at / "public").mkdir(exist_ok=True)
     (at / "public" / "name.txt").write_text("from a file")
+    (at / "scripts").mkdir(exist_ok=True)
+    script = at / "scripts" / "hello"
+    script.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfrom a script'\n")
+    script.chmod(0o755)
     return at
 
 
@@ -164,6 +195,26 @@ def test_a_mounted_application_finds_its_mount_in_script_name(up: Start) -> None
         client.send(b"GET /admin/a%20b?q HTTP/1.1\r\nHost: localhost.example\r\n\r\n")
         seen = json.loads(client.read().body)["environ"]
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("/admin", "/a b", "q")
+
+
+def test_every_kind_under_one_supervisor(up: Start, short_path: Path) -> None:
+    """HTTP, connections and datagrams, with and without Python, each with a worker of its own."""
+    server = up(EVERY_KIND)
+    assert ask(server, "web", "/hello").text == "hello "
+    assert ask(server, "scripts", "/hello").text == "from a script"
+    for name in ("echo", "forked"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(short_path / f"{name}.sock"))
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"HELLO\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.bind(str(short_path / "client.sock"))
+        client.sendto(b"hello", str(short_path / "upper.sock"))
+        assert client.recv(100) == b"HELLO"
+    assert len(server.wait_workers(5)) == 5
+    assert server.stop() == 0
 
 
 def test_remote_calls_stand_beneath_a_mount(up: Start) -> None:
