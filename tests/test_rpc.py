@@ -8,6 +8,7 @@ import json
 import re
 import xmlrpc.client
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, MultiCall, ServerProxy
 
@@ -381,3 +382,19 @@ def test_json_can_be_switched_off(serve: Serve) -> None:
     assert post(server, json.dumps(call("add", 1, 1)).encode(), JSON).status == 415
     with proxy(server) as shop:
         assert shop.add(1, 1) == 2
+
+
+def test_mounted_beside_others(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "RPC2").write_text("a file")
+    (tmp_path / "stdserve.toml").write_text(
+        'bind = "127.0.0.1:0"\nworkers = 1\n[services.files]\nfiles = "public"\n'
+        '[services.calls]\nrpc = "calls:shop"\nmount = "/api"\n'
+    )
+    server = serve(None, "up", bind=None, cwd=tmp_path, workers=None)
+    for path in ("/api", "/api/", "/api/RPC2"):
+        with proxy(server, path) as shop:
+            assert shop.add(1, 2) == 3
+    with server.client() as client:
+        assert client.ask("/RPC2").body == b"a file"
+        assert client.ask("/api/other", "POST", XML, b"").status == 404

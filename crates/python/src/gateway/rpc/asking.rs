@@ -1,6 +1,5 @@
 //! Whether an HTTP request holds calls, in which language, and its document.
 
-use std::borrow::Cow;
 use std::os::unix::fs::FileExt as _;
 
 use stdserve_config::RpcOptions;
@@ -106,8 +105,8 @@ pub(super) fn ask(exchange: &mut Exchange, options: &RpcOptions, limits: &Limits
 
 /// Whether calls are taken at `path`, behind the mount.
 fn is_taken(path: &[u8], paths: &[String]) -> bool {
-    let path: Cow<'_, [u8]> = if path.is_empty() { Cow::Borrowed(b"/") } else { Cow::Borrowed(path) };
-    paths.is_empty() || paths.iter().any(|taken| taken.as_bytes() == &*path)
+    let path = if path.is_empty() { b"/" } else { path };
+    paths.is_empty() || paths.iter().any(|taken| taken.as_bytes() == path)
 }
 
 fn read(body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
