@@ -110,7 +110,7 @@ class RunOptions(ServerOptions, total=False):
     static: Pairs
     #: Send files beneath it for X-Sendfile; repeatable.
     sendfile_root: Sequence[Path]
-    #: The same for X-Accel-Redirect; repeatable.
+    #: Send files for X-Accel-Redirect; repeatable.
     accel_root: Pairs
     #: Cache-Control by file; the first that fits.
     cache_control: Pairs

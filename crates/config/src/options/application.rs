@@ -91,7 +91,7 @@ const SENDFILE_ROOT: Opt = Opt {
 const ACCEL_ROOT: Opt = Opt {
     name: "accel-root",
     metavar: "PATH=DIR",
-    help: "The same for X-Accel-Redirect; repeatable",
+    help: "Send files for X-Accel-Redirect; repeatable",
     doc: "`/protected=/srv/media` sends `/srv/media/a.pdf` for an answer with `X-Accel-Redirect: /protected/a.pdf`, as \
         nginx does with an internal location.",
     field: Field::Pairs(|s| &mut s.wsgi.accel_roots, &ACCEL_FORM),
