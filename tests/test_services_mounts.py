@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from support.serving import Serve, Served
-from support.waiting import until
+from support.waiting import PATIENCE, until
 from support.wire import Client, Response, request
 
 #: Three applications, a folder and scripts on one listener, told apart by path and host.
@@ -245,6 +247,66 @@ def test_nobody_is_refused_while_a_service_is_loaded_anew(serve: Serve, place: P
             seen.add(found.get("X-Process"))
         until(lambda: len(server.workers()) == 2, "two workers again")
     assert len(seen) >= 4
+
+
+#: Connections and datagrams, each with workers of their own.
+RAW = """
+workers = 1
+
+[services.echo]
+tcp = "raw:Echo"
+bind = "127.0.0.1:0"
+
+[services.datagrams]
+udp = "raw:Datagram"
+bind = "udp://127.0.0.1:0"
+"""
+
+HANDLERS = """
+import os
+import socketserver
+
+
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"%d %s" % (os.getpid(), self.rfile.readline()))
+
+
+class Datagram(socketserver.DatagramRequestHandler):
+    def handle(self):
+        self.wfile.write(b"%d %s" % (os.getpid(), self.rfile.read()))
+"""
+
+
+def test_no_connection_and_no_datagram_is_lost_while_handlers_are_loaded_anew(
+    up: Callable[[str], Served], place: Path
+) -> None:
+    """The old worker and the new one share the sockets."""
+    (place / "raw.py").write_text(HANDLERS)
+    server = up(RAW)
+    server.log.wait(r"^  Process ")
+    port = {kind: int(server.log.wait(rf"{kind}://127\.0\.0\.1:(\d+)$")[1]) for kind in ("tcp", "udp")}
+
+    def ask_both() -> tuple[bytes, bytes]:
+        with socket.create_connection(("127.0.0.1", port["tcp"]), timeout=PATIENCE) as client:
+            client.sendall(b"line\n")
+            stream = client.recv(100)
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.sendto(b"datagram", ("127.0.0.1", port["udp"]))
+            datagram = client.recv(100)
+        assert stream.endswith(b" line\n")
+        assert datagram.endswith(b" datagram")
+        return stream.split()[0], datagram.split()[0]
+
+    def are_others(before: tuple[bytes, bytes]) -> bool:
+        return all(new != old for new, old in zip(ask_both(), before, strict=True))
+
+    for _ in range(3):
+        before = ask_both()
+        server.signal(signal.SIGHUP)
+        until(partial(are_others, before), "new workers")
+    assert server.stop() == 0
 
 
 def test_an_end_in_the_middle_of_a_reload_is_an_end(serve: Serve, place: Path) -> None:
