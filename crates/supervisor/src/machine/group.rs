@@ -126,6 +126,8 @@ pub(super) struct Group {
     pub(super) slots: Vec<Slot>,
     /// The number of its first slot, counted over all groups.
     pub(super) first_slot: usize,
+    /// Early deaths in a row.
+    pub(super) early: u32,
     /// A worker of this group has been ready: the application can be loaded.
     pub(super) had_ready: bool,
 }
@@ -142,6 +144,7 @@ impl Group {
             wanted: plan.workers,
             slots: std::iter::repeat_with(Slot::default).take(plan.rows()).collect(),
             first_slot,
+            early: 0,
             had_ready: false,
         }
     }

@@ -4,7 +4,8 @@
 //! its worker ends. Four rules:
 //!
 //! - While it runs, every empty slot is filled as soon as the template can and the back-off allows.
-//! - Workers that die in their first moments are counted; enough in a row end everything with code 3. One that could
+//! - Workers that die in their first moments are counted; enough in a row in one group end everything with code 3,
+//!   unless all groups were ready once and another still serves. One that could
 //!   not load the application before any other did ends everything with code 4.
 //! - A reload concerns one group: the new load is tried with one worker beside those that serve, which are replaced
 //!   one by one once it serves, and stay if it cannot.
@@ -35,8 +36,6 @@ pub use vocabulary::{
 pub struct Machine {
     policy: Policy,
     groups: Vec<Group>,
-    /// Early deaths in a row, over all groups.
-    early: u32,
     next_id: u64,
     was_ready: bool,
     ending: Option<Ending>,
@@ -55,7 +54,7 @@ impl Machine {
                 group
             })
             .collect();
-        Self { policy, groups, early: 0, next_id: 0, was_ready: false, ending: None, ended: false }
+        Self { policy, groups, next_id: 0, was_ready: false, ending: None, ended: false }
     }
 
     /// Takes in what happened at `now` and says what is to be done.
@@ -111,13 +110,19 @@ impl Machine {
         self.next_id
     }
 
-    /// A worker that has outlived its first moments ends the row of early deaths.
+    /// A worker that has outlived its first moments ends its group's row of early deaths.
     fn credit_survivors(&mut self, now: Instant) {
         let moments = self.policy.first_moments;
-        for worker in self.groups.iter_mut().flat_map(Group::workers_mut) {
-            if worker.state == WorkerState::Ready && !worker.credited && now >= worker.since + moments {
-                worker.credited = true;
-                self.early = 0;
+        for group in &mut self.groups {
+            let mut survived = false;
+            for worker in group.workers_mut() {
+                if worker.state == WorkerState::Ready && !worker.credited && now >= worker.since + moments {
+                    worker.credited = true;
+                    survived = true;
+                }
+            }
+            if survived {
+                group.early = 0;
             }
         }
     }
@@ -191,7 +196,7 @@ impl Machine {
         if self.groups[index].is_tried(template) {
             return self.give_up_reload(index, now, actions);
         }
-        let wait = self.count_failure(now, actions);
+        let wait = self.count_failure(index, now, actions);
         self.groups[index].template = Template::None { not_before: Some(now + wait) };
     }
 
@@ -236,7 +241,7 @@ impl Machine {
         // Short of processes or memory: no reason to end what serves already.
         let serving =
             self.groups.iter_mut().flat_map(Group::workers_mut).any(|w| w.state == WorkerState::Ready);
-        let wait = if serving { self.policy.back_off_limit } else { self.count_failure(now, actions) };
+        let wait = if serving { self.policy.back_off_limit } else { self.count_failure(index, now, actions) };
         let group = &mut self.groups[index];
         group.slots[place].empty(now + wait);
         actions.push(Action::Forget { worker, slot: group.first_slot + place });
@@ -327,7 +332,7 @@ impl Machine {
                 let young = now < worker.since + self.policy.first_moments;
                 let harmless = matches!(exit, Exit::Code(0) | Exit::Signal(SIGKILL));
                 if !ready || (young && !harmless) {
-                    wait = self.count_failure(now, actions);
+                    wait = self.count_failure(index, now, actions);
                 }
             }
         }
@@ -352,21 +357,36 @@ impl Machine {
             return;
         }
         actions.push(Action::Log(Level::Error, format!("the template process of {name} {exit}")));
-        let wait = self.count_failure(now, actions);
+        let wait = self.count_failure(index, now, actions);
         self.groups[index].template = Template::None { not_before: Some(now + wait) };
     }
 
-    /// Counts an early death, and ends everything when there were too many. Returns how long to wait.
-    fn count_failure(&mut self, now: Instant, actions: &mut Vec<Action>) -> Duration {
-        self.early += 1;
-        if self.early >= self.policy.early_deaths && self.ending.is_none() {
-            let count = self.early;
-            let text = format!("{count} processes in a row died within their first seconds: giving up");
-            actions.push(Action::Log(Level::Error, text));
-            let within = self.policy.graceful_timeout;
-            self.end(exit_code::WORKERS_FAIL, StopHow::Graceful { within }, now, actions);
+    /// Counts an early death of a group. Too many end everything, unless other groups serve what this one cannot
+    /// spoil. Returns how long to wait.
+    fn count_failure(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) -> Duration {
+        let group = &mut self.groups[index];
+        group.early += 1;
+        let (count, limit) = (group.early, self.policy.early_deaths);
+        if count >= limit && self.ending.is_none() {
+            let text = format!("{count} processes in a row died within their first seconds");
+            let others = self.groups.iter().enumerate().filter(|(other, _)| *other != index);
+            let others_serve = others
+                .flat_map(|(_, group)| group.staying())
+                .any(|worker| worker.state == WorkerState::Ready);
+            if self.was_ready && others_serve {
+                if count == limit {
+                    let name = &self.groups[index].name;
+                    let wait = self.policy.back_off_limit;
+                    let text = format!("{name}: {text}: tried again every {wait:?}, while the others serve");
+                    actions.push(Action::Log(Level::Error, text));
+                }
+            } else {
+                actions.push(Action::Log(Level::Error, format!("{text}: giving up")));
+                let within = self.policy.graceful_timeout;
+                self.end(exit_code::WORKERS_FAIL, StopHow::Graceful { within }, now, actions);
+            }
         }
-        let factor = 1_u32 << (self.early - 1).min(16);
+        let factor = 1_u32 << (count - 1).min(16);
         self.policy.back_off.saturating_mul(factor).min(self.policy.back_off_limit)
     }
 

@@ -163,6 +163,22 @@ impl World {
         }
     }
 
+    /// The same, but for the workers of this group, which are forked and do not become ready.
+    fn boot_but(&mut self, group: usize) {
+        for _ in 0..2 {
+            for (_, process) in self.processes.clone() {
+                match process {
+                    Process::Template(template) => self.tell(Event::TemplateReady(template)),
+                    Process::Worker(id) if !self.machine.groups[group].workers().any(|w| w.id == id) => {
+                        self.tell(Event::WorkerReady(id));
+                    }
+                    Process::Worker(_) => {}
+                }
+            }
+            self.fork_asked();
+        }
+    }
+
     /// Whoever was told to leave does so.
     fn leave(&mut self) {
         for pid in std::mem::take(&mut self.told) {
@@ -174,7 +190,7 @@ impl World {
 
     /// Time passes, and everybody does what is asked.
     fn settle(&mut self) {
-        for _ in 0..20 {
+        for _ in 0..12 {
             self.pass(Duration::from_secs(6));
             self.boot();
             self.leave();
@@ -292,6 +308,42 @@ fn five_early_deaths_in_a_row_end_with_3() {
     }
     world.end_all(Exit::Code(0));
     assert_eq!(world.exited, Some(3));
+}
+
+#[test]
+fn a_group_that_keeps_failing_does_not_end_the_others() {
+    let mut world = World::new(&[1, 1]);
+    world.boot();
+    world.pass(Duration::from_secs(60));
+    // The first worker of the second group, and whoever takes its place.
+    for _ in 0..12 {
+        let worker = world.machine.groups[1].workers().find_map(|worker| worker.pid).expect("a worker");
+        world.die(worker, Exit::Signal(11));
+        world.pass(Policy::default().back_off_limit);
+        world.boot();
+    }
+    assert!(world.machine.ending.is_none());
+    assert_eq!(world.log.iter().filter(|line| line.contains("while the others serve")).count(), 1);
+    // Without the other nobody serves.
+    let other = world.machine.groups[0].workers().find_map(|worker| worker.pid).expect("a worker");
+    world.die(other, Exit::Signal(9));
+    let worker = world.machine.groups[1].workers().find_map(|worker| worker.pid).expect("a worker");
+    world.die(worker, Exit::Signal(11));
+    assert!(world.machine.ending.is_some());
+}
+
+#[test]
+fn a_group_that_never_came_up_ends_all() {
+    let mut world = World::new(&[1, 1]);
+    for _ in 0..5 {
+        world.boot_but(1);
+        world.pass(Duration::from_secs(2));
+        world.fork_asked();
+        let worker = world.machine.groups[1].workers().find_map(|worker| worker.pid).expect("a worker");
+        world.die(worker, Exit::Code(1));
+        world.pass(Duration::from_secs(2));
+    }
+    assert!(world.machine.ending.is_some());
 }
 
 #[test]
@@ -462,7 +514,7 @@ fn a_reload_has_a_new_worker_ready_before_an_old_one_leaves() {
     world.settle();
     assert_eq!((world.generations(0), world.machine.serving()), (vec![2, 2], 2));
     assert_eq!(world.processes.len(), 3, "no template is left over");
-    assert!(world.killed.is_empty() && world.machine.early == 0);
+    assert!(world.killed.is_empty() && world.machine.groups[0].early == 0);
 }
 
 #[test]
@@ -568,7 +620,7 @@ fn an_old_worker_that_does_not_leave_is_killed() {
     world.pass(time);
     assert_eq!(world.killed, before);
     world.die(before[0], Exit::Signal(9));
-    assert_eq!((world.generations(0), world.machine.early), (vec![2], 0));
+    assert_eq!((world.generations(0), world.machine.groups[0].early), (vec![2], 0));
 }
 
 /// One step of the world; numbers choose among what is possible.
