@@ -388,7 +388,7 @@ fn what_is_held_back_goes_out_when_its_thread_is_late() {
         client.get("/slow");
         firsts.recv().unwrap();
         // The handler waits, and what it has written is here all the same.
-        let mut room = vec![0; 200];
+        let mut room = [0; 200];
         let mut got = 0;
         while !room[..got].ends_with(b"-") {
             let count = client.socket.read(&mut room[got..]).unwrap();
