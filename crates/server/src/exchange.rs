@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,9 +21,9 @@ use crate::body::Body;
 use crate::crew::{Crew, Done, End};
 use crate::datagram::Received;
 use crate::incoming::Passage;
-use crate::link::Link;
+use crate::link::{Link, Sent, Tail};
 use crate::routes::Route;
-use crate::stream::Stream;
+use crate::stream::{Gone, Stream};
 use crate::transport::Transport;
 
 /// Where a connection comes from.
@@ -77,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) reserved: usize,
     /// The answer, or what of it has not been handed on.
     pub(crate) out: Vec<u8>,
+    /// The stretch of a file that ends the answer.
+    pub(crate) tail: Option<Tail>,
     encoder: Option<ResponseEncoder>,
     pub(crate) link: Option<Arc<Link>>,
     /// Slot and generation of the connection, and which of its exchanges this is.
@@ -144,6 +147,7 @@ impl Inner {
             mount: Route::default(),
             reserved: 0,
             out: Vec::new(),
+            tail: None,
             encoder: None,
             link: None,
             token: 0,
@@ -172,6 +176,15 @@ impl Inner {
             && !self.draining.as_ref().is_some_and(|draining| draining.load(Ordering::Relaxed))
     }
 
+    /// Sends the complete answer, or queues what the socket does not take. `None`: there is no connection.
+    pub(crate) fn send_answer(&mut self, now: Option<Instant>) -> Option<Result<Sent, Gone>> {
+        let link = self.link.as_ref()?;
+        Some(match self.tail.take() {
+            Some(tail) => link.send_with_file(&mut self.out, tail, now),
+            None => link.send_whole(&mut self.out, now),
+        })
+    }
+
     /// Forgets the exchange and keeps its buffers, unless they have grown large.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
@@ -184,6 +197,7 @@ impl Inner {
         if self.out.capacity() > KEPT {
             self.out = Vec::new();
         }
+        self.tail = None;
         self.encoder = None;
         self.link = None;
         self.place = None;
@@ -361,6 +375,28 @@ impl Exchange {
         inner.out.clear();
         let framing = Framing { body: BodyFraming::UntilClose, keep_alive: inner.may_keep() };
         Stream::new(inner, Arc::clone(&self.crew), framing)
+    }
+
+    /// Sends the whole answer: the head that was begun, and a stretch of `file` by sendfile(2). It ends the exchange. The
+    /// file's position is neither used nor moved.
+    ///
+    /// Whoever runs the loop sends it. Where the file may have to be read from the disk, have a
+    /// [stream](Self::start) send it, so that nobody waits for the disk but this thread.
+    pub fn complete_file(mut self, file: File, offset: u64, length: u64) {
+        let Some(mut inner) = self.inner.take() else { return };
+        let Some(framing) = finish_head(&mut inner, BodySize::Known(length), &self.crew) else {
+            self.crew.ended(Done { inner, end: End::Abort });
+            return;
+        };
+        let mut keep = framing.keep_alive;
+        if let BodyFraming::Length(declared) = framing.body {
+            let left = length.min(declared);
+            keep &= left == declared;
+            inner.sent = left;
+            inner.tail = Some(Tail { file: Arc::new(file), offset, left });
+        }
+        let end = if keep { End::Keep } else { End::Close };
+        self.crew.publish(Done { inner, end });
     }
 
     /// Goes on in pieces, of which `size` bytes will come in all, where that is known. What earlier requests of the

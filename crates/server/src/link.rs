@@ -46,6 +46,14 @@ pub(crate) struct Sending {
     progress: Instant,
 }
 
+/// A stretch of a file, the end of an answer.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) left: u64,
+}
+
 /// How an answer came out when it was handed to the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
@@ -160,6 +168,39 @@ impl Link {
                 sending.progress = now.unwrap_or_else(Instant::now);
             }
             sending.queue.push_rest(std::mem::take(bytes), taken);
+        }
+        sending.finished = true;
+        let all = sending.queue.is_empty();
+        Ok(Sent { all })
+    }
+
+    /// The same for an answer that ends with a stretch of a file, of which no more than one stretch goes at once: the
+    /// loop sends the rest in its turns.
+    pub(crate) fn send_with_file(
+        &self,
+        head: &mut Vec<u8>,
+        tail: Tail,
+        now: Option<Instant>,
+    ) -> Result<Sent, Gone> {
+        let mut sending = self.lock();
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        let idle = sending.queue.is_empty();
+        let mut taken = 0;
+        if idle {
+            // With nothing behind it the head would be held back until the kernel's patience ends: 200 ms.
+            let write = if tail.left > 0 { Transport::write_more } else { Transport::write };
+            taken = self.try_send(|transport| write(transport, head))?;
+            sending.progress = now.unwrap_or_else(Instant::now);
+        }
+        let whole = taken == head.len();
+        if !whole {
+            sending.queue.push_rest(std::mem::take(head), taken);
+        }
+        sending.queue.push_file(tail.file, tail.offset, tail.left);
+        if idle && whole && sending.queue.flush(&self.transport).is_err() {
+            return Err(self.failed());
         }
         sending.finished = true;
         let all = sending.queue.is_empty();

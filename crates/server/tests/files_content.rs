@@ -62,6 +62,27 @@ fn many_requests_on_one_connection() {
 }
 
 #[test]
+fn large_files_wait_for_a_client_that_reads_late_and_stay_in_order() {
+    let large = big().repeat(20);
+    let site = Site::new().file("a", "one").file("large", &large).plain();
+    let mut client = site.running().connect();
+    // More than any socket takes, asked for before anything is read.
+    for _ in 0..3 {
+        client.get("/large");
+        client.get("/a");
+        client.send("GET /large HTTP/1.1\r\nHost: here\r\nRange: bytes=5-2999999\r\n\r\n");
+    }
+    let mut other = site.running().connect();
+    other.get("/a");
+    assert_eq!(other.answer(), (200, b"one".to_vec()), "nobody else waits");
+    for _ in 0..3 {
+        assert!(client.answer() == (200, large.clone()));
+        assert_eq!(client.answer(), (200, b"one".to_vec()));
+        assert!(client.answer() == (206, large[5..3_000_000].to_vec()));
+    }
+}
+
+#[test]
 fn methods() {
     let site = Site::new().file("a", "x").plain();
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "MKCOL"] {

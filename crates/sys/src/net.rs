@@ -34,6 +34,14 @@ pub fn send_file(socket: BorrowedFd<'_>, file: &File, offset: u64, length: usize
     Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), length)?)
 }
 
+/// Whether the byte at `offset` of a file can be read without waiting for the disk (preadv2(2) with `RWF_NOWAIT`). False
+/// where the file system cannot tell.
+pub fn is_at_hand(file: &File, offset: u64) -> bool {
+    let mut byte = [0];
+    let flags = rustix::io::ReadWriteFlags::NOWAIT;
+    rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, flags).is_ok()
+}
+
 /// Makes the close of a TCP socket a reset (`SO_LINGER` of 0, socket(7)): what it has not sent is thrown away.
 pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(set_socket_linger(socket, Some(Duration::ZERO))?)

@@ -226,10 +226,7 @@ impl Crew {
     /// Writes a complete answer, or the end of one, from a thread that does not lead.
     pub(crate) fn finish(&self, mut done: Done) {
         done.inner.place = None;
-        let sent = match &done.inner.link {
-            Some(link) => link.send_whole(&mut done.inner.out, None),
-            None => Err(crate::stream::Gone),
-        };
+        let sent = done.inner.send_answer(None).unwrap_or(Err(crate::stream::Gone));
         match sent {
             Ok(sent) => {
                 if sent.all

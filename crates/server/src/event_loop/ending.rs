@@ -71,10 +71,7 @@ impl EventLoop {
         }
         for mut done in handed.published.drain(..) {
             done.inner.place = None;
-            let sent = match &done.inner.link {
-                Some(link) => link.send_whole(&mut done.inner.out, Some(self.now)),
-                None => continue,
-            };
+            let Some(sent) = done.inner.send_answer(Some(self.now)) else { continue };
             let queued = if let Ok(sent) = sent {
                 !sent.all
             } else {

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use stdserve_proto::h1::{HeadError, phrase};
 use stdserve_proto::ranges::{Multipart, Span, content_range, unsatisfied_range};
 
+use stdserve_sys::net::is_at_hand;
+
 use super::Files;
 use super::ask::Ask;
 use super::decide::{Cors, Decision, Part, What};
@@ -377,8 +379,17 @@ fn send_found(exchange: Exchange, found: Found, part: Part, boundary: &str) {
     };
 }
 
+/// So much of a file the engine sends at once.
+const FIRST_STRETCH: u64 = 1 << 20;
+
 fn send_span(exchange: Exchange, found: Found, span: Span) -> Result<(), Gone> {
     let file = found.file.ok_or(Gone)?;
+    // What goes first is looked at; by the time of the rest the kernel has read ahead.
+    let last = span.end.min(span.start + FIRST_STRETCH) - 1;
+    if is_at_hand(&file, span.start) && is_at_hand(&file, last) {
+        exchange.complete_file(file, span.start, span.len());
+        return Ok(());
+    }
     let mut stream = exchange.start(Some(span.len()));
     stream.send_file(file, span.start, span.len())?;
     stream.end();
