@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import stdserve
 
 from support.serving import Serve, Served
 from support.waiting import until
-from support.wire import Response
+from support.wire import Client, Response
 
 CONTENT = bytes(range(256)) * 400
 
@@ -169,3 +171,19 @@ def test_other_processes_see_the_same(serve: Serve, media: Path) -> None:
     new.write_text("changed")
     os.replace(new, media / "sub" / "a b.txt")
     assert ask(server, media / "sub" / "a b.txt").body == b"changed"
+
+
+def test_the_server_of_a_program_takes_the_options_too(media: Path) -> None:
+    """As keywords of stdserve.Server."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        field, path = environ["QUERY_STRING"].split("=")
+        start_response("200 OK", [(field, path)])
+        return [b"own"]
+
+    options: Any = {"sendfile_root": [media], "accel_root": {"/protected": media}}
+    with stdserve.Server(app, bind="127.0.0.1:0", **options) as server:
+        with Client(server.address) as client:
+            assert client.ask(f"/?X-Sendfile={media}/film.bin").body == CONTENT
+            assert client.ask("/?X-Accel-Redirect=/protected/film.bin").body == CONTENT
+            assert client.ask("/?X-Sendfile=/etc/passwd").body == b"own"

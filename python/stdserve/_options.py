@@ -25,6 +25,10 @@ class ServerOptions(TypedDict, total=False):
 
     #: Path that the application lies under (SCRIPT_NAME). Default: none
     root_path: str
+    #: Send files beneath it for X-Sendfile; repeatable.
+    sendfile_root: Sequence[Path]
+    #: Send files for X-Accel-Redirect; repeatable.
+    accel_root: Pairs
     #: HOST:PORT, unix:PATH or fd://N; repeatable. Default: 127.0.0.1:8000
     bind: str | Sequence[str]
     #: Host, in place of --bind. Default: 127.0.0.1
@@ -108,10 +112,6 @@ class RunOptions(ServerOptions, total=False):
     factory: bool
     #: Serve a folder beneath a path; repeatable.
     static: Pairs
-    #: Send files beneath it for X-Sendfile; repeatable.
-    sendfile_root: Sequence[Path]
-    #: Send files for X-Accel-Redirect; repeatable.
-    accel_root: Pairs
     #: Cache-Control by file; the first that fits.
     cache_control: Pairs
     #: Whose pages may read the files; * for all.

@@ -294,9 +294,14 @@ fn raw(value: &Bound<'_, PyAny>) -> PyResult<Raw> {
     }
     if let Ok(pairs) = value.cast::<PyMapping>() {
         let pair = |entry: Bound<'_, PyAny>| {
-            entry.extract::<(String, String)>().map_err(|_| {
-                PyTypeError::new_err("a mapping that is an option has texts for its keys and values")
-            })
+            let (key, value) = entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            // A path is a text too.
+            match (key.extract::<String>(), raw(&value)?) {
+                (Ok(key), Raw::Text(value)) => Ok((key, value)),
+                _ => {
+                    Err(PyTypeError::new_err("a mapping that is an option has texts for its keys and values"))
+                }
+            }
         };
         return pairs.items()?.iter().map(pair).collect::<PyResult<_>>().map(Raw::Table);
     }

@@ -10,7 +10,6 @@ const FOLDERS: Opt = Opt {
     group: Group::Folders,
     verbs: SERVE,
     scope: Scope::Service,
-    embedded: false,
     default: Some(""),
     ..Opt::BASE
 };
@@ -59,6 +58,7 @@ const ROOT_PATH: Opt = Opt {
 
 const STATIC: Opt = Opt {
     name: "static",
+    embedded: false,
     metavar: "PATH=DIR",
     help: "Serve a folder beneath a path; repeatable",
     doc: "`/static=public` answers `/static/…` with the files of `public`, without the application. There are no \
