@@ -388,7 +388,10 @@ fn all_scripts_end_with_the_process_that_runs_them() {
     let clients = [ask(&served, "/polite"), ask(&served, "/stubborn")];
     let found = [pids(&polite), pids(&stubborn)].concat();
     served.service.end_all(Duration::from_secs(20));
-    assert_eq!(served.service.running(), 0);
+    // Its thread gives a place back a moment after its script is forgotten.
+    while served.service.running() > 0 {
+        thread::yield_now();
+    }
     gone(&found);
     drop(clients);
 }

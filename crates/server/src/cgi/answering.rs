@@ -333,7 +333,7 @@ impl Talk<'_> {
         let until = self.until();
         let mut stream = exchange.start(None);
         let mut result = send(&mut stream, output).map_err(|Gone| None);
-        let mut piece = Vec::with_capacity(PIECE);
+        let mut piece = Vec::new();
         while result.is_ok() {
             piece.clear();
             // Asked where nothing has come for a while: what is queued for the client then keeps it waiting, no longer

@@ -23,8 +23,11 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long output is awaited of what a script has left behind when it ended: processes that hold its standard output.
 const AFTER_ITS_END: Duration = Duration::from_secs(1);
 
-/// How much is read at once: what a pipe holds.
+/// How much is read at once where much comes: what a pipe holds.
 pub(super) const PIECE: usize = 64 << 10;
+
+/// How much is read at once at first: most answers are short, and a large buffer costs more than they do.
+const SMALL: usize = 4 << 10;
 
 /// A script that runs.
 pub(super) struct Conversation<'a> {
@@ -36,7 +39,7 @@ pub(super) struct Conversation<'a> {
     unfinished: Option<io::ErrorKind>,
     /// When its end was seen.
     ended: Option<Instant>,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     looked: Instant,
 }
 
@@ -64,7 +67,7 @@ impl<'a> Conversation<'a> {
             input: started.input,
             unfinished: None,
             ended: None,
-            buffer: vec![0; PIECE].into_boxed_slice(),
+            buffer: vec![0; SMALL],
             looked: Instant::now(),
         }
     }
@@ -100,6 +103,9 @@ impl<'a> Conversation<'a> {
                     Some(0) => self.output = None,
                     Some(count) => {
                         into.extend_from_slice(&self.buffer[..count]);
+                        if count == self.buffer.len() && count < PIECE {
+                            self.buffer.resize(PIECE, 0);
+                        }
                         return Ok(Heard::Output);
                     }
                     None => {}
