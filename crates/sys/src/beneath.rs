@@ -2,7 +2,7 @@
 //!
 //! The kernel does it where it can: openat2(2) with `RESOLVE_BENEATH` (Linux 5.6) resolves `..` and links and refuses
 //! what would leave the folder, whatever others do to it meanwhile. Elsewhere, and for absolute links that lead back into
-//! the folder, the [walk] does the same name by name. Both start from a descriptor that was opened once: renaming the
+//! the folder, the walk (`walk.rs`) does the same name by name. Both start from a descriptor that was opened once: renaming the
 //! folder, or replacing it, changes nothing.
 
 mod draft;

@@ -3,9 +3,9 @@
 //! [`Files`] answers GET and HEAD with what stands beneath a folder, at the level of a web server made for that: ranges,
 //! conditions, compressed variants, lists of folders, and files brought by PUT or a form where that is wanted.
 //!
-//! A request goes through four steps, a module each: what it asks for ([`ask`]), which file that is ([`find`], which
-//! [`kept`] spares most of the work), what becomes of it ([`decide`]) and how it is sent ([`send`]). What can be said to
-//! the service stands in [`Options`]; it is checked once ([`rules`]).
+//! A request goes through four steps, a module each: what it asks for (`ask`), which file that is (`find`, which
+//! `kept` spares most of the work), what becomes of it (`decide`) and how it is sent (`send`). What can be said to
+//! the service stands in [`Options`]; it is checked once (`rules`).
 //!
 //! # How nothing else is served
 //!
