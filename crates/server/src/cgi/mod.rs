@@ -1,8 +1,8 @@
 //! CGI: scripts that answer requests (RFC 3875).
 //!
-//! A request's thread starts the script and talks to it until its answer is whole: [`script`] finds it beneath the
-//! root, [`launch`] starts it with its environment, [`conversation`] moves bytes both ways at once, [`answering`] turns
-//! what it writes into the answer. How many run at once is bounded by [`places`].
+//! A request's thread starts the script and talks to it until its answer is whole: `script` finds it beneath the
+//! root, `launch` starts it with its environment, `conversation` moves bytes both ways at once, `answering` turns
+//! what it writes into the answer. How many run at once is bounded by `places`.
 //!
 //! ```no_run
 //! use std::sync::Arc;
