@@ -75,7 +75,7 @@ test-others: need
 		[ -d .venv-$$name ] || "$$python" -m venv .venv-$$name; \
 		.venv-$$name/bin/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2' pytest pytest-xdist pytest-timeout; \
 		VIRTUAL_ENV="$(CURDIR)/.venv-$$name" .venv-$$name/bin/maturin develop --locked --quiet --target-dir target/python-$$name; \
-		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py tests/test_cpython_*.py tests/test_dropin_*.py \
+		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py tests/test_cpython_*.py tests/test_dropin_*.py tests/test_socketserver.py tests/test_selectors.py \
 			tests/test_xmlrpc_*.py; \
 	done
 
