@@ -84,6 +84,21 @@ fn what_is_there_stays_unless_it_may_be_replaced() {
 }
 
 #[test]
+fn a_compressed_file_does_not_take_the_place_of_a_plain_one_either() {
+    let site = Site::new().file("a.html", "old").serve(options());
+    for suffix in ["br", "zst", "gz"] {
+        let name = format!("a.html.{suffix}");
+        assert_eq!(put(&site, &format!("/{name}"), &[], b"new").status, 409, "{name}");
+        assert_eq!(site.send("POST /", &[TYPE], &form(&[(&name, "new")])).status, 409, "{name}");
+    }
+    let accepts = [("Accept-Encoding", "br, zstd, gzip")];
+    assert_eq!(site.get_with("/a.html", &accepts).text(), "old");
+    assert_eq!(put(&site, "/alone.tar.gz", &[], b"new").status, 201);
+    let site = Site::new().file("a.html", "old").serve(Options { upload_replace: true, ..options() });
+    assert_eq!(put(&site, "/a.html.gz", &[], b"new").status, 201);
+}
+
+#[test]
 fn what_cannot_be_brought() {
     let site = Site::new().file("a", "x").link("out", "..").link("out-file", "../new").serve(options());
     let large = vec![b'x'; 100_001];

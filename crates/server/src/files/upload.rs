@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
+use stdserve_proto::accept_encoding::Coding;
 use stdserve_proto::clean_path::CleanPath;
 use stdserve_proto::conditional::{Outcome, Validators};
 use stdserve_proto::form_data::{FormEvent, FormReader};
@@ -98,6 +99,9 @@ impl Files {
             Some(Kind::File | Kind::Link) if self.rules.upload_replace => {}
             Some(_) => return Err(TAKEN.into()),
         }
+        if self.stands_in(&folder, name) {
+            return Err(STANDS_IN.into());
+        }
         let replaces = there.is_some();
         Ok(What::Put(Put { folder, path: bytes.to_vec(), name: name.to_vec(), location, replaces }))
     }
@@ -115,6 +119,14 @@ impl Files {
             (None, Some(site)) => matches!(site, b"same-origin" | b"none"),
             (None, None) => true,
         }
+    }
+
+    /// Whether a file of this name would be sent in place of one that is there, and must not be replaced.
+    fn stands_in(&self, folder: &Folder, name: &[u8]) -> bool {
+        let is_there = |coding: &Coding| {
+            name.strip_suffix(coding.suffix().as_bytes()).is_some_and(|plain| folder.status(plain).is_ok())
+        };
+        self.rules.precompressed && !self.rules.upload_replace && Coding::ALL.iter().any(is_there)
     }
 
     pub(super) fn put(&self, exchange: &mut Exchange, put: &Put) -> What {
@@ -166,7 +178,11 @@ impl Files {
                     }
                     // A field without a file chosen has an empty name.
                     if let Some(sent) = part.filename.filter(|name| !name.is_empty()) {
-                        file = Some((form.folder.draft()?, self.base_name(&sent)?));
+                        let name = self.base_name(&sent)?;
+                        if self.stands_in(&form.folder, &name) {
+                            return Err(STANDS_IN);
+                        }
+                        file = Some((form.folder.draft()?, name));
                         left = self.rules.upload_limit;
                     }
                 }
@@ -214,6 +230,7 @@ struct Failure(u16, &'static str);
 
 const TOO_LARGE: Failure = Failure(413, "The file is larger than is taken here.");
 const TAKEN: Failure = Failure(409, "Something is there under this name already.");
+const STANDS_IN: Failure = Failure(409, "This would be sent in place of a file that is there already.");
 const CUT_OFF: Failure = Failure(400, "The request ended too soon.");
 
 impl From<Failure> for What {
