@@ -35,26 +35,33 @@ pub(super) enum Tag {
 impl Tag {
     /// A prefix, such as that of Apache's `ex:nil`, is not looked at.
     fn of(name: &str) -> Self {
-        let name = match memchr::memrchr(b':', name.as_bytes()) {
-            Some(colon) => &name[colon + 1..],
-            None => name,
-        };
+        match Self::plain(name.as_bytes()) {
+            Self::Other => match memchr::memrchr(b':', name.as_bytes()) {
+                Some(colon) => Self::plain(&name.as_bytes()[colon + 1..]),
+                None => Self::Other,
+            },
+            tag => tag,
+        }
+    }
+
+    /// On bytes: the compiler then makes a tree of comparisons, where text is compared name by name.
+    fn plain(name: &[u8]) -> Self {
         match name {
-            "value" => Self::Value,
-            "name" => Self::Name,
-            "string" => Self::String,
-            "int" | "i4" | "i8" | "i1" | "i2" | "biginteger" => Self::Integer,
-            "double" | "float" => Self::Double,
-            "boolean" => Self::Boolean,
-            "struct" => Self::Struct,
-            "array" => Self::Array,
-            "nil" => Self::Nil,
-            "dateTime.iso8601" => Self::DateTime,
-            "base64" => Self::Base64,
-            "bigdecimal" => Self::Decimal,
-            "params" => Self::Params,
-            "fault" => Self::Fault,
-            "methodName" => Self::MethodName,
+            b"value" => Self::Value,
+            b"name" => Self::Name,
+            b"string" => Self::String,
+            b"int" | b"i4" | b"i8" | b"i1" | b"i2" | b"biginteger" => Self::Integer,
+            b"double" | b"float" => Self::Double,
+            b"boolean" => Self::Boolean,
+            b"struct" => Self::Struct,
+            b"array" => Self::Array,
+            b"nil" => Self::Nil,
+            b"dateTime.iso8601" => Self::DateTime,
+            b"base64" => Self::Base64,
+            b"bigdecimal" => Self::Decimal,
+            b"params" => Self::Params,
+            b"fault" => Self::Fault,
+            b"methodName" => Self::MethodName,
             _ => Self::Other,
         }
     }
