@@ -77,9 +77,13 @@ class ThreadPool:
         )
         try:
             thread.start()
-        except BaseException:
+        except BaseException as error:
             self._finished(None)
-            raise
+            if not (_ending and isinstance(error, RuntimeError)):
+                raise
+            # The main thread has ended, and this Python (3.12.1) makes no more threads from then on.
+            in_context()
+            return
         started(thread)
 
     def process_request_thread(self, mailbox: Mailbox, job: Job | None) -> None:
