@@ -16,7 +16,9 @@ import types
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Family = Literal["http", "files", "wsgi", "xmlrpc"]
+Family = Literal["http", "files", "wsgi", "xmlrpc", "stream", "datagram"]
+
+_HTTP: frozenset[Family] = frozenset(("http", "files", "wsgi", "xmlrpc"))
 
 #: What the native half serves, of what could go through it.
 ENGINE_SERVES: set[Family] = set()
@@ -64,9 +66,19 @@ STEPS: list[Step] = [
     *_server("calls", "", "server_bind", "server_activate", "server_close", "shutdown"),
     *_server("replaces", "waits for connections in its own loop", "serve_forever", "_handle_request_noblock"),
     *_server("replaces", "listens on the server's socket", "fileno"),
-    *_server("calls", "", "service_actions", "handle_timeout"),
-    *_server("calls", "", "get_request", "verify_request", "process_request", "process_request_thread"),
-    *_server("calls", "", "finish_request", "shutdown_request", "close_request", "handle_error"),
+    *_server("calls", "", "handle_timeout", "handle_error"),
+    *_server("replaces", "does not come round at intervals", "service_actions"),
+    *_server("replaces", "accepts connections itself", "get_request"),
+    *_server("replaces", "has threads of its own", "process_request", "process_request_thread"),
+    # A connection of a handler that reads it itself goes through these.
+    *[
+        Step("server", name, "calls", "", frozenset(("stream", "datagram")))
+        for name in ("verify_request", "finish_request", "shutdown_request", "close_request")
+    ],
+    *[
+        Step("server", name, "replaces", "keeps connections itself", _HTTP)
+        for name in ("verify_request", "finish_request", "shutdown_request", "close_request")
+    ],
     *_handler("replaces", "makes one handler object a connection", "__new__", "__init__"),
     *_handler("replaces", "looks names up as Python does", "__getattribute__"),
     *_handler("replaces", "makes rfile and wfile", "setup"),
@@ -149,6 +161,9 @@ def choose(server: Any) -> Choice:
     """Decides which path this server's requests take, as it stands now."""
     reasons: list[str] = []
     called: list[str] = []
+    family = _raw_family(server)
+    if family is not None:
+        return _choose_raw(server, family)
     handler = _handler_class(server, reasons)
     family = _family(handler) if handler is not None else None
     own_part: list[tuple[Step, str]] = []
@@ -181,6 +196,33 @@ def choose(server: Any) -> Choice:
                 reasons.append(f"{_name(handler)}.{setting.name} is {value!r}: the engine {setting.does}")
         if family not in ENGINE_SERVES:
             reasons.append(f"the engine of this version does not serve handlers of the kind {family!r}")
+    return Choice("plain" if reasons else "engine", family, concurrency, reasons, called)
+
+
+def _raw_family(server: Any) -> Family | None:
+    """What the connections of a server are whose handler reads them itself; None where it speaks HTTP."""
+    factory = getattr(server, "RequestHandlerClass", None)
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    if isinstance(factory, type) and _family(factory) is not None:
+        return None
+    listener = getattr(server, "socket", None)
+    return "datagram" if getattr(listener, "type", None) == socket.SOCK_DGRAM else "stream"
+
+
+def _choose_raw(server: Any, family: Family) -> Choice:
+    """Decides for a server whose handler gets connections or datagrams: what the handler does is its own."""
+    reasons: list[str] = []
+    called: list[str] = []
+    concurrency = _concurrency(server, reasons)
+    _check_server(server, reasons, family)
+    for step, where in _overridden_steps(server, None, family):
+        if step.engine == "replaces":
+            reasons.append(f"{where}.{step.name} is overridden: the engine {step.does}")
+        else:
+            called.append(f"{where}.{step.name}")
+    if family not in ENGINE_SERVES:
+        reasons.append(f"the engine of this version does not serve handlers of the kind {family!r}")
     return Choice("plain" if reasons else "engine", family, concurrency, reasons, called)
 
 
@@ -246,7 +288,7 @@ def _concurrency(server: Any, reasons: list[str]) -> Literal["one", "threads", "
     return "threads" if ("socketserver", "ThreadingMixIn") in bases else "one"
 
 
-def _check_server(server: Any, reasons: list[str]) -> None:
+def _check_server(server: Any, reasons: list[str], family: Family | None = None) -> None:
     """What speaks against the engine in the server object itself."""
     base = _own("stdserve.socketserver", "TCPServer")
     if base is None or not isinstance(server, base):
@@ -254,7 +296,7 @@ def _check_server(server: Any, reasons: list[str]) -> None:
     listener = getattr(server, "socket", None)
     if type(listener) is not socket.socket or type(listener).__module__ != "socket":
         reasons.append(f"the server's socket is {_name(type(listener))}, not a plain one")
-    elif listener.type != socket.SOCK_STREAM:
+    elif listener.type != (socket.SOCK_DGRAM if family == "datagram" else socket.SOCK_STREAM):
         reasons.append("the server's socket is not one of a stream")
 
 

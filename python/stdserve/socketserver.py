@@ -25,7 +25,7 @@ import os
 import socket
 import sys
 import threading
-from functools import partial
+from functools import cache, partial
 from io import BufferedIOBase, BytesIO
 from time import monotonic as time
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from stdserve._pool import ThreadPool
 from stdserve._waiting import Waiting
 
 if TYPE_CHECKING:
+    from stdserve._engine import Engine
     from collections.abc import Callable
     from typing import Protocol, Self
 
@@ -76,6 +77,14 @@ _PAUSE_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOM
 _PAUSE_SECONDS = 0.05
 
 
+@cache
+def _engine() -> Any:
+    """The native path, which needs modules that need this one."""
+    from stdserve import _engine
+
+    return _engine
+
+
 class BaseServer:
     """What all servers share: the loop, and the steps that a request goes through.
 
@@ -91,7 +100,9 @@ class BaseServer:
     """How long `handle_request` waits, in seconds; None for ever. `serve_forever` does not look at it."""
 
     # What serve_forever waits on while it runs.
-    _stdserve_waiting: Waiting | None = None
+    _stdserve_waiting: Waiting | Engine | None = None
+    # The engine that the last serve_forever ran on, whose threads may not have finished.
+    _stdserve_engine: Engine | None = None
 
     if TYPE_CHECKING:
         socket: socket.socket
@@ -125,6 +136,16 @@ class BaseServer:
             self.__is_shut_down.set()
 
     def __serve(self, poll_interval: float) -> None:
+        engine = _engine().take(self)
+        if engine is not None:
+            self._stdserve_waiting = self._stdserve_engine = engine
+            try:
+                if not self.__shutdown_request:
+                    engine.run(poll_interval)
+            finally:
+                self._stdserve_waiting = None
+                engine.close()
+            return
         waiting = Waiting(self, _ServerSelector)
         self._stdserve_waiting = waiting
         try:
@@ -518,6 +539,9 @@ class ThreadingMixIn(_MixInBase):
     def server_close(self) -> None:
         """Closes the server and, with `block_on_close`, waits for the threads."""
         super().server_close()
+        engine, self._stdserve_engine = self._stdserve_engine, None
+        if engine is not None and self.block_on_close and not self.daemon_threads:
+            engine.join()
         pool, self._stdserve_pool = self._stdserve_pool, None
         if pool is not None:
             pool.dismiss()

@@ -211,7 +211,7 @@ impl Drop for Embedded {
 
 /// The engine's messages, and tracebacks of the application, where the standard error stream leads at that time: a
 /// program or a test may turn it elsewhere.
-struct StandardError;
+pub(crate) struct StandardError;
 
 impl Log for StandardError {
     fn error(&self, message: &str) {

@@ -2,14 +2,15 @@
 //!
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
-//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can. `selectors` waits for
-//! `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
+//! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can. `dropin` is the engine under the drop-in
+//! modules; `selectors` waits for `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
 mod app;
 mod command;
 mod crew_threads;
+mod dropin;
 mod embedded;
 mod gateway;
 mod interpreter;
@@ -25,6 +26,8 @@ mod _stdserve {
 
     #[pymodule_export]
     use super::command::{main, run};
+    #[pymodule_export]
+    use super::dropin::{DropIn, Writer};
     #[pymodule_export]
     use super::embedded::Embedded;
     #[pymodule_export]

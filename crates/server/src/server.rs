@@ -208,6 +208,11 @@ impl Control {
         self.crew.order(order);
     }
 
+    /// Ends the loop's present wait, or its next one: a [turn](Server::turn) returns.
+    pub fn wake(&self) {
+        self.crew.wake_loop();
+    }
+
     /// Waits until the server has ended. False: `timeout` has passed before.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         self.crew.wait_stopped(timeout)

@@ -127,6 +127,9 @@ def is_tls(sock: object) -> bool:
 
 def _readable(sock: socket.socket, seconds: float) -> bool:
     """Whether the socket becomes readable (or ends) within this time."""
+    # What the engine had read before it handed the connection over.
+    if getattr(sock, "_stdserve_ahead", b""):
+        return True
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return bool(poll.poll(seconds * 1000))
