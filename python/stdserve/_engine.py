@@ -22,7 +22,7 @@ from stdserve import _paths, _stdserve
 if TYPE_CHECKING:
     from stdserve._paths import Choice
 
-_paths.ENGINE_SERVES.update(("http", "stream", "datagram"))
+_paths.ENGINE_SERVES.update(("http", "files", "wsgi", "xmlrpc", "stream", "datagram"))
 
 _MOST_THREADS = 10_000
 
@@ -40,16 +40,18 @@ class Engine:
         self._server = server
         self._threads = choice.concurrency == "threads"
         self._stopping = False
+        # Whether the engine has let go of the server's socket.
+        self._released = True
         self._stop = threading.Event()
-        kind = "http" if choice.family == "files" else str(choice.family)
-        driver = Driver(server, choice)
+        kind = "http" if choice.family in ("files", "xmlrpc") else str(choice.family)
+        driver = WsgiDriver(server, choice) if kind == "wsgi" else Driver(server, choice)
         most = getattr(server, "max_threads", None)
         self._loop = _stdserve.DropIn(
             os.dup(server.fileno()),
             kind,
             driver,
             min(max(_MOST_THREADS if most is None else most, 1), _MOST_THREADS) if self._threads else 0,
-            **_limits(driver.handler_class if kind == "http" else None),
+            **(driver.limits() if kind in ("http", "wsgi") else {}),
         )
 
     def run(self, poll_interval: float) -> None:
@@ -66,7 +68,7 @@ class Engine:
                     pass
         finally:
             if self._threads:
-                self._loop.drain()
+                self._released = self._loop.drain()
             else:
                 self._loop.stop()
                 with contextlib.suppress(Exception):
@@ -82,7 +84,7 @@ class Engine:
         """Gives the socket back as it was."""
         # The engine has made it non-blocking, which copies of a descriptor share.
         listener = self._server.socket
-        if listener.fileno() != -1:
+        if self._released and listener.fileno() != -1:
             listener.settimeout(listener.gettimeout())
 
     def join(self) -> None:
@@ -96,13 +98,6 @@ def take(server: Any) -> Engine | None:
     if choice.path != "engine":
         return None
     return Engine(server, choice)
-
-
-def _limits(handler: Any) -> dict[str, Any]:
-    limits = {name: getattr(handler, name) for name in _LIMITS if hasattr(handler, name)}
-    if limits.get("max_body_size", 0) is None:
-        del limits["max_body_size"]
-    return limits
 
 
 def _at_exit(loop: _stdserve.DropIn) -> None:
@@ -137,6 +132,14 @@ class Driver:
             factory = factory.func
         self.handler_class = factory
         self._keywords = keywords
+
+    def limits(self) -> dict[str, Any]:
+        """The limits of the handler class, which the engine keeps."""
+        handler = self.handler_class
+        limits = {name: getattr(handler, name) for name in _LIMITS if hasattr(handler, name)}
+        if limits.get("max_body_size", 0) is None:
+            del limits["max_body_size"]
+        return limits
 
     # Requests
 
@@ -219,6 +222,54 @@ class Driver:
             raise  # noqa: PLE0704 (called in an except clause)
         kind, value, traceback = sys.exc_info()
         threading.excepthook(threading.ExceptHookArgs((kind, value, traceback, threading.current_thread())))
+
+
+class WsgiDriver(Driver):
+    """What the native gateway asks of a server of `wsgiref.simple_server`."""
+
+    def __init__(self, server: Any, choice: Choice) -> None:
+        super().__init__(server, choice)
+        module = sys.modules["stdserve.wsgiref.simple_server"]
+        handler = self.handler_class
+        own = module.WSGIRequestHandler
+        names = ("log_request", "log_message", "log_date_time_string", "address_string", "__getattribute__")
+        self._plain_log = all(getattr(handler, name) is getattr(own, name) for name in names)
+        self._clock = own.__new__(own)
+
+    def limits(self) -> dict[str, Any]:
+        """Also what the field `Server` says."""
+        module = sys.modules["stdserve.wsgiref.simple_server"]
+        return {**super().limits(), "server_name": module.ServerHandler.server_software}
+
+    def application(self) -> Any:
+        """The application, which has to be set by now."""
+        return self._server.get_app()
+
+    def environ(self) -> dict[str, Any]:
+        """What stands in every environ, as `wsgiref` has it."""
+        return {
+            **os.environ,
+            **self._server.base_environ,
+            "CONTENT_TYPE": "text/plain",
+            "SERVER_SOFTWARE": self.handler_class.server_version,
+            "wsgi.errors": sys.stderr,
+        }
+
+    def log(self, address: str, line: str, status: int, sent: int) -> None:
+        """Logs a request as its handler would."""
+        if self._plain_log:
+            if not line.isprintable() or "\\" in line:
+                line = line.translate(self._clock._control_char_table)
+            date = self._clock.log_date_time_string()
+            sys.stderr.write(f'{address} - - [{date}] "{line}" {status} {sent}\n')
+            return
+        handler = self.handler_class.__new__(self.handler_class)
+        handler.client_address = (address, 0)
+        handler.server = self._server
+        handler.requestline = line
+        handler.command, handler.path, handler.request_version = line.split(" ", 2)
+        handler.close_connection = True
+        handler.log_request(str(status), sent)
 
 
 @functools.cache

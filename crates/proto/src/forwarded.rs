@@ -84,7 +84,7 @@ pub fn apply<'a>(
     trust: &Trust,
 ) -> Origin {
     let mut fields = fields.filter(|(name, _)| is_forwarding_field(name)).peekable();
-    if fields.peek().is_none() {
+    if fields.peek().is_none() || trust.is_indifferent() {
         return Origin::default();
     }
     if !trust.peer(peer) {

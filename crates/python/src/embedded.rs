@@ -75,6 +75,8 @@ impl Embedded {
                 root_path: options.wsgi.root_path.clone(),
                 multithread: options.workers.threads > 1,
                 multiprocess: false,
+                environ: None,
+                log: None,
                 sendfile: SendFile::new(&options.wsgi, Arc::clone(&log))?.map(Arc::new),
             },
             Arc::clone(&log),

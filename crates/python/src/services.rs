@@ -48,6 +48,8 @@ pub(crate) fn service(
                 root_path: options.root_path.clone(),
                 multithread: workers.threads > 1,
                 multiprocess: place.workers > 1,
+                environ: None,
+                log: None,
                 sendfile: SendFile::new(options, Arc::clone(place.log))?.map(Arc::new),
             };
             Ok(Arc::new(WsgiGateway::new(py, object, options, Arc::clone(place.log))?))

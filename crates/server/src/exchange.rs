@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Instant, SystemTime};
 
@@ -63,6 +63,25 @@ pub(crate) enum Raw {
     Datagram(Received),
 }
 
+/// How an exchange ended, for a service that wants to know: see [`Exchange::outcome`].
+#[derive(Debug, Default)]
+pub struct Outcome {
+    status: AtomicU16,
+    sent: AtomicU64,
+}
+
+impl Outcome {
+    /// The status that was answered; 0: none yet, or never.
+    pub fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the answer's body.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
 /// All there is of one exchange. Kept in one box, which the loop uses again for a later one.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -104,6 +123,7 @@ pub(crate) struct Inner {
     pub(crate) answer: Vec<u8>,
     /// Bytes of the answer's body.
     pub(crate) sent: u64,
+    pub(crate) outcome: Option<Arc<Outcome>>,
 }
 
 /// A place among the requests that may run or wait at once; free again when it is dropped.
@@ -165,6 +185,15 @@ impl Inner {
             status: 0,
             answer: Vec::new(),
             sent: 0,
+            outcome: None,
+        }
+    }
+
+    /// The answer is complete, or will never be.
+    pub(crate) fn tell_outcome(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            outcome.sent.store(self.sent, Ordering::Relaxed);
+            outcome.status.store(self.status, Ordering::Relaxed);
         }
     }
 
@@ -206,6 +235,7 @@ impl Inner {
         self.status = 0;
         self.answer.clear();
         self.sent = 0;
+        self.outcome = None;
     }
 }
 
@@ -293,6 +323,11 @@ impl Exchange {
     /// `None`: the exchange has no connection of its own.
     pub fn attachment(&self) -> Option<MutexGuard<'_, Option<Box<dyn Any + Send>>>> {
         Some(self.inner().link.as_ref()?.attachment())
+    }
+
+    /// Where status and size of the answer can be read when the exchange has ended.
+    pub fn outcome(&mut self) -> Arc<Outcome> {
+        Arc::clone(self.inner_mut().outcome.get_or_insert_default())
     }
 
     /// The connection's socket, non-blocking, for a look at its options and addresses.

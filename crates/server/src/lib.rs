@@ -34,7 +34,7 @@ mod transport;
 pub use body::Body;
 pub use crew::{Arrival, Run, StdThreads, ThreadSource};
 pub use datagram::Datagram;
-pub use exchange::{Exchange, ListenerInfo, Peer};
+pub use exchange::{Exchange, ListenerInfo, Outcome, Peer};
 pub use incoming::Incoming;
 pub use observe::{Log, Observer, Record, SilentLog};
 pub use routes::Mount;

@@ -67,6 +67,9 @@ pub trait Observer: Send + Sync + 'static {
     /// The server accepts no more, and finishes what runs.
     fn draining(&self) {}
 
+    /// The last listener was closed. May be called again.
+    fn closed(&self) {}
+
     /// The fewest connections that another live server on the same listeners has; `None`: there is no other.
     fn fewest_elsewhere(&self) -> Option<usize> {
         None

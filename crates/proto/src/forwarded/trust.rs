@@ -6,6 +6,7 @@ use std::net::IpAddr;
 /// A set of peers: networks, peers on Unix sockets, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
+    indifferent: bool,
     all: bool,
     unix: bool,
     /// IPv4 networks: address and mask.
@@ -18,6 +19,7 @@ impl Default for Trust {
     /// This machine: `127.0.0.1`, `::1` and Unix sockets.
     fn default() -> Self {
         Self {
+            indifferent: false,
             all: false,
             unix: true,
             v4: vec![(u32::from_be_bytes([127, 0, 0, 1]), u32::MAX)],
@@ -29,7 +31,17 @@ impl Default for Trust {
 impl Trust {
     /// Nobody.
     pub fn nobody() -> Self {
-        Self { all: false, unix: false, v4: Vec::new(), v6: Vec::new() }
+        Self { indifferent: false, all: false, unix: false, v4: Vec::new(), v6: Vec::new() }
+    }
+
+    /// Nothing is concluded from forwarding fields, and nothing is done to them: they are the application's concern.
+    pub fn indifferent() -> Self {
+        Self { indifferent: true, ..Self::nobody() }
+    }
+
+    /// Whether forwarding fields are none of our business.
+    pub fn is_indifferent(&self) -> bool {
+        self.indifferent
     }
 
     /// A list, separated by commas, of addresses, networks in CIDR form, `unix` (peers on Unix sockets) and

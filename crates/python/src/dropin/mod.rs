@@ -8,7 +8,7 @@ mod requests;
 mod writer;
 
 use std::os::fd::{IntoRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use stdserve_proto::forwarded::Trust;
 use stdserve_proto::h1::HeadLimits;
-use stdserve_server::{Arrival, Datagram, Order, Peer, Run, Server, Service, Session, Settings, Timeouts};
+use stdserve_server::{Arrival, Datagram, Observer, Order, Peer, Run, Server, Service, Session, Settings, Timeouts};
 use stdserve_sys::listener::{BindAddress, Registry};
 
 use crate::crew_threads::PythonThreads;
@@ -24,6 +24,7 @@ use crate::embedded::StandardError;
 use crate::gateway::child;
 use crate::gateway::context::Contexts;
 use crate::gateway::report;
+use crate::gateway::wsgi::{Options, WsgiGateway};
 use requests::Requests;
 pub(crate) use writer::Writer;
 
@@ -32,13 +33,35 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The engine of one `serve_forever`.
 ///
-/// `descriptor` is a copy of the server's socket, which the engine closes. `kind`: "http", "stream" or "datagram".
-/// `driver` has the methods that are called: `open`, `serve` and `failed` for requests, `session` for connections,
-/// `datagram` for datagrams. `threads`: how many may run at once; 0 where `turn` is called.
+/// `descriptor` is a copy of the server's socket, which the engine closes. `kind`: "http", "wsgi", "stream" or
+/// "datagram". `driver` has the methods that are called: `open` and `serve` for requests, `session` for connections,
+/// `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many may run at once; 0 where `turn` is called.
 #[pyclass(frozen, weakref, module = "stdserve._stdserve")]
 pub(crate) struct DropIn {
     server: Server,
     gateway: Arc<Gateway>,
+    closed: Arc<Closed>,
+}
+
+/// Whether the engine has let go of the server's socket.
+#[derive(Default)]
+struct Closed {
+    is: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Observer for Closed {
+    fn closed(&self) {
+        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Closed {
+    fn wait(&self, limit: Duration) -> bool {
+        let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.changed.wait_timeout_while(is, limit, |is| !*is).unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 #[pymethods]
@@ -58,16 +81,23 @@ impl DropIn {
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let gateway = Arc::new(Gateway::new(py, driver, threads == 0)?);
         let service = Arc::clone(&gateway) as Arc<dyn Service>;
-        let builder = Server::builder(settings).log(Arc::new(StandardError));
+        let closed = Arc::new(Closed::default());
+        let observer = Arc::clone(&closed) as Arc<dyn Observer>;
+        let builder = Server::builder(settings).log(Arc::new(StandardError)).observer(observer);
         let listeners = registry.into_listeners();
         let builder = match kind {
+            "wsgi" => {
+                let service = Arc::new(application(py, driver, threads > 1)?);
+                let server = builder.listeners(listeners).build(service, Arc::new(PythonThreads))?;
+                return Ok(Self { server, gateway, closed });
+            }
             "http" => builder.listeners(listeners),
             "stream" => builder.streams(listeners, Arc::clone(&service)),
             "datagram" => builder.datagrams(listeners, Arc::clone(&service)),
             _ => return Err(PyValueError::new_err("kind is http, stream or datagram")),
         };
         let server = builder.build(service, Arc::new(PythonThreads))?;
-        Ok(Self { server, gateway })
+        Ok(Self { server, gateway, closed })
     }
 
     /// Serves from now on, in threads of its own.
@@ -87,9 +117,11 @@ impl DropIn {
         }
     }
 
-    /// Accepts no more, and lets what runs finish, however long that takes.
-    fn drain(&self) {
+    /// Accepts no more, and lets what runs finish, however long that takes. Waits until the engine has let go of the
+    /// server's socket. False: it has not for five seconds, since nothing more could be accepted of what waits.
+    fn drain(&self, py: Python<'_>) -> bool {
         self.server.control().order(Order::Drain { within: FOREVER });
+        py.detach(|| self.closed.wait(Duration::from_secs(5)))
     }
 
     /// Ends at once: connections are cut.
@@ -113,8 +145,20 @@ impl DropIn {
 impl Drop for DropIn {
     fn drop(&mut self) {
         // Handlers that still run finish, as the threads of the standard library do.
-        self.drain();
+        self.server.control().order(Order::Drain { within: FOREVER });
     }
+}
+
+/// The application of a `wsgiref` server.
+fn application(py: Python<'_>, driver: &Bound<'_, PyAny>, multithread: bool) -> PyResult<WsgiGateway> {
+    let options = Options {
+        multithread,
+        environ: Some(driver.call_method0("environ")?.cast_into::<PyDict>()?.unbind()),
+        log: Some(driver.getattr("log")?.unbind()),
+        ..Options::default()
+    };
+    let application = driver.call_method0("application")?.unbind();
+    WsgiGateway::new(py, application, options, Arc::new(StandardError))
 }
 
 /// What the engine is told: the limits of the handler class and the server, by the names of these here.
@@ -129,6 +173,14 @@ fn settings(threads: usize, limits: Option<&Bound<'_, PyDict>>) -> PyResult<Sett
         Ok(given
             .map_or(FOREVER, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(FOREVER))
             .min(FOREVER))
+    };
+    let text = |name: &str| -> PyResult<Option<String>> {
+        limits
+            .map(|limits| limits.get_item(name))
+            .transpose()?
+            .flatten()
+            .map(|text| text.extract())
+            .transpose()
     };
     let fields = number("max_header_size", 128 << 10)?;
     Ok(Settings {
@@ -151,9 +203,9 @@ fn settings(threads: usize, limits: Option<&Bound<'_, PyDict>>) -> PyResult<Sett
         },
         threads: threads.clamp(1, 10_000),
         // The handler sees the fields as they came; nothing is concluded from them.
-        trust: Trust::parse("*").unwrap_or_else(|_| Trust::nobody()),
-        server_name: None,
-        hand_over_refused: true,
+        trust: Trust::indifferent(),
+        server_name: text("server_name")?,
+        hand_over_refused: text("server_name")?.is_none(),
         ..Settings::default()
     })
 }

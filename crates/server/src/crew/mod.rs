@@ -200,7 +200,8 @@ impl Crew {
     }
 
     /// A complete answer: for whoever takes the loop next, or, where another thread leads, written here and now.
-    pub(crate) fn publish(&self, done: Done) {
+    pub(crate) fn publish(&self, mut done: Done) {
+        done.inner.tell_outcome();
         let mut core = self.lock();
         if core.handover.baton.lies_free() {
             core.handed.published.push(done);
@@ -256,7 +257,8 @@ impl Crew {
     }
 
     /// Tells the loop that an exchange has ended whose answer is written, or never will be.
-    pub(crate) fn ended(&self, done: Done) {
+    pub(crate) fn ended(&self, mut done: Done) {
+        done.inner.tell_outcome();
         let link = done.inner.link.clone();
         let urgent = done.end != End::Keep;
         if done.end == End::Abort

@@ -135,6 +135,9 @@ impl EventLoop {
                 stdserve_sys::fork_guard::release(&*listener);
             }
         }
+        if self.is_closed() {
+            self.observer.closed();
+        }
         self.observer.connections(self.open());
     }
 

@@ -21,11 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
-use stdserve_server::{Exchange, Log, Run, Service};
+use pyo3::types::{PyDict, PyString, PyType};
+use stdserve_server::{Exchange, Log, Outcome, Peer, Run, Service};
 
 use super::context::Contexts;
-use super::text::references;
+use super::text::{native, references};
 use super::{child, report};
 use environ::EnvironMaker;
 use errors::ErrorStream;
@@ -36,7 +36,7 @@ use response::Answer;
 pub(crate) use sendfile::SendFile;
 
 /// What an application is told of the server that it runs in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
     /// `SCRIPT_NAME`: the path that the application is mounted at, without a slash at its end; empty: the root.
     pub(crate) root_path: String,
@@ -44,6 +44,10 @@ pub(crate) struct Options {
     pub(crate) multithread: bool,
     /// `wsgi.multiprocess`: other processes serve the application too.
     pub(crate) multiprocess: bool,
+    /// What else stands in every environ, where nothing of the request says otherwise.
+    pub(crate) environ: Option<Py<PyDict>>,
+    /// Called after each answer with the client's address, the request line, the status and the number of bytes.
+    pub(crate) log: Option<Py<PyAny>>,
     /// The folders whose files it may have the server send.
     pub(crate) sendfile: Option<Arc<SendFile>>,
 }
@@ -120,8 +124,18 @@ impl WsgiGateway {
         py.detach(|| self.log.error(message));
     }
 
+    fn tell(&self, py: Python<'_>, log: &Py<PyAny>, logged: &Logged) {
+        let told = native(py, &logged.line).and_then(|line| {
+            log.call1(py, (&logged.address, line, logged.outcome.status(), logged.outcome.sent()))
+        });
+        if let Err(error) = told {
+            self.say(py, &report::traceback(py, &error));
+        }
+    }
+
     /// Runs one request.
     fn serve(&self, py: Python<'_>, desk: &mut Desk, mut exchange: Exchange) {
+        let logged = self.fixed.options.log.as_ref().map(|log| (log, Logged::of(&mut exchange)));
         let body = exchange.take_body();
         let length = body.len();
         let input = desk.input.bind(py).clone();
@@ -152,6 +166,9 @@ impl WsgiGateway {
             self.log.error(&format!("the application left its context: {error}"));
         }
         desk.callables.responder().take(Phase::Over);
+        if let Some((log, logged)) = logged {
+            self.tell(py, log, &logged);
+        }
         input.get().end();
         drop(input);
         desk.renew_what_was_kept(py, self);
@@ -160,6 +177,25 @@ impl WsgiGateway {
     /// What the application may have the server send.
     fn sender(&self) -> Option<Arc<SendFile>> {
         self.fixed.options.sendfile.clone()
+    }
+}
+
+/// What a line of a log says of a request.
+struct Logged {
+    address: String,
+    line: Vec<u8>,
+    outcome: Arc<Outcome>,
+}
+
+impl Logged {
+    fn of(exchange: &mut Exchange) -> Self {
+        let head = exchange.head();
+        let line = [head.method(), head.target(), head.version().as_str().as_bytes()].join(&b' ');
+        let address = match exchange.peer() {
+            Peer::Ip(address) => address.ip().to_canonical().to_string(),
+            Peer::Unix => String::new(),
+        };
+        Self { address, line, outcome: exchange.outcome() }
     }
 }
 

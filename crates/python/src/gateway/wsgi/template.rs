@@ -91,6 +91,9 @@ impl Template {
         );
         put("SERVER_NAME", PyString::new(py, &server).as_any())?;
         put("SERVER_PORT", PyString::new(py, &port.to_string()).as_any())?;
+        if let Some(environ) = &fixed.options.environ {
+            dict.update(environ.bind(py).as_mapping())?;
+        }
         let entry = |key, value: &str| Entry::new(&dict, key, value.as_bytes());
         let template = Self {
             listener: listener.clone(),
