@@ -6,13 +6,8 @@ use crate::field::{Field, PairKind};
 use crate::option::{Group, Opt, Scope};
 
 const APPLICATION: Opt = Opt { group: Group::Application, verbs: SERVE, scope: Scope::Service, ..Opt::BASE };
-const FOLDERS: Opt = Opt {
-    group: Group::Folders,
-    verbs: SERVE,
-    scope: Scope::Service,
-    default: Some(""),
-    ..Opt::BASE
-};
+const FOLDERS: Opt =
+    Opt { group: Group::Folders, verbs: SERVE, scope: Scope::Service, default: Some(""), ..Opt::BASE };
 const PROCESS: Opt = Opt { group: Group::Process, metavar: "DIR", ..Opt::BASE };
 
 pub(super) const OPTIONS: &[Opt] = &[APP, FACTORY, ROOT_PATH, STATIC, SENDFILE_ROOT, ACCEL_ROOT];

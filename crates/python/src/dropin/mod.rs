@@ -16,7 +16,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use stdserve_proto::forwarded::Trust;
 use stdserve_proto::h1::HeadLimits;
-use stdserve_server::{Arrival, Datagram, Observer, Order, Peer, Run, Server, Service, Session, Settings, Timeouts};
+use stdserve_server::{
+    Arrival, Datagram, Observer, Order, Peer, Run, Server, Service, Session, Settings, Timeouts,
+};
 use stdserve_sys::listener::{BindAddress, Registry};
 
 use crate::crew_threads::PythonThreads;
