@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def _everything_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested is what the table decides, whatever the engine of this version serves."""
-    monkeypatch.setattr(_paths, "ENGINE_SERVES", {"http", "files", "wsgi", "xmlrpc"})
+    monkeypatch.setattr(_paths, "ENGINE_SERVES", {"http", "files", "wsgi", "xmlrpc", "stream", "datagram"})
 
 
 def choose(handler: Any, server: Any = ThreadingHTTPServer, **attributes: Any) -> _paths.Choice:
@@ -123,8 +123,10 @@ def test_the_same_for_steps_of_the_server_that_are_called(name: str) -> None:
 
 
 def test_an_attribute_of_the_object_is_an_override() -> None:
-    """`server.finish_request = ...` counts as much as a method."""
-    assert "server.verify_request" in choose(Handler, verify_request=lambda *_: True).called
+    """`server.handle_error = ...` counts as much as a method."""
+    assert "server.handle_error" in choose(Handler, handle_error=lambda *_: None).called
+    assert choose(Handler, verify_request=lambda *_: True).path == "plain"
+    assert choose(Handler, use_engine=False).reasons == ["use_engine is False"]
     assert choose(Handler, serve_forever=lambda: None).path == "plain"
 
 
@@ -172,7 +174,7 @@ def test_a_patched_class_counts_as_overridden(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_not_from_these_modules_takes_the_plain_path() -> None:
-    """The standard library's own classes, functions in the place of classes, datagrams, forks."""
+    """The standard library's own servers, datagrams for HTTP, forks; other handlers are nothing to the engine."""
 
     class Foreign(standard.StreamRequestHandler):
         pass
@@ -183,11 +185,11 @@ def test_what_is_not_from_these_modules_takes_the_plain_path() -> None:
     def factory(*args: Any) -> Any:
         return Handler(*args)
 
-    assert "is no request handler" in choose(Foreign).reasons[0]
+    assert (choose(Foreign).path, choose(Foreign).family) == ("engine", "stream")
+    assert (choose(factory).path, choose(factory).family) == ("engine", "stream")
     assert "is no TCPServer" in choose(Handler, standard.TCPServer).reasons[0]
     assert choose(Handler, Forking).concurrency == "processes"
     assert choose(Handler, Forking).path == "plain"
-    assert "is no class" in choose(factory).reasons[0]
     assert "positional" in choose(functools.partial(Handler, 1)).reasons[0]
     assert choose(Handler, socketserver.UDPServer).path == "plain"
 

@@ -29,7 +29,8 @@ NEVER = 3600.0
 
 @contextlib.contextmanager
 def serving(server: Any, poll_interval: float = NEVER) -> Iterator[Any]:
-    """`serve_forever` in a thread, ended by `shutdown`."""
+    """`serve_forever` in a thread on the plain path, ended by `shutdown`."""
+    server.use_engine = False
     thread = threading.Thread(target=server.serve_forever, args=(poll_interval,))
     thread.start()
     try:

@@ -22,8 +22,6 @@ from stdserve import _paths, _stdserve
 if TYPE_CHECKING:
     from stdserve._paths import Choice
 
-_paths.ENGINE_SERVES.update(("http", "files", "wsgi", "xmlrpc", "stream", "datagram"))
-
 _MOST_THREADS = 10_000
 
 #: Limits of handlers that the engine keeps for them.
@@ -248,7 +246,8 @@ class WsgiDriver(Driver):
     def environ(self) -> dict[str, Any]:
         """What stands in every environ, as `wsgiref` has it."""
         return {
-            **os.environ,
+            # What stands as HTTP_… in the process's environment is no header field (CVE-2016-1000111).
+            **{name: value for name, value in os.environ.items() if not name.startswith("HTTP_")},
             **self._server.base_environ,
             "CONTENT_TYPE": "text/plain",
             "SERVER_SOFTWARE": self.handler_class.server_version,

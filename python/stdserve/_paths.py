@@ -21,7 +21,7 @@ Family = Literal["http", "files", "wsgi", "xmlrpc", "stream", "datagram"]
 _HTTP: frozenset[Family] = frozenset(("http", "files", "wsgi", "xmlrpc"))
 
 #: What the native half serves, of what could go through it.
-ENGINE_SERVES: set[Family] = set()
+ENGINE_SERVES: set[Family] = {"http", "files", "wsgi", "xmlrpc", "stream", "datagram"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,11 @@ def choose(server: Any) -> Choice:
     """Decides which path this server's requests take, as it stands now."""
     reasons: list[str] = []
     called: list[str] = []
+    if not getattr(server, "use_engine", True):
+        reasons.append("use_engine is False")
     family = _raw_family(server)
     if family is not None:
-        return _choose_raw(server, family)
+        return _choose_raw(server, family, reasons)
     handler = _handler_class(server, reasons)
     family = _family(handler) if handler is not None else None
     own_part: list[tuple[Step, str]] = []
@@ -210,9 +212,8 @@ def _raw_family(server: Any) -> Family | None:
     return "datagram" if getattr(listener, "type", None) == socket.SOCK_DGRAM else "stream"
 
 
-def _choose_raw(server: Any, family: Family) -> Choice:
+def _choose_raw(server: Any, family: Family, reasons: list[str]) -> Choice:
     """Decides for a server whose handler gets connections or datagrams: what the handler does is its own."""
-    reasons: list[str] = []
     called: list[str] = []
     concurrency = _concurrency(server, reasons)
     _check_server(server, reasons, family)

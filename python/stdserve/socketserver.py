@@ -99,6 +99,12 @@ class BaseServer:
     timeout: float | None = None
     """How long `handle_request` waits, in seconds; None for ever. `serve_forever` does not look at it."""
 
+    use_engine: bool = True
+    """Whether `serve_forever` may be done by the native engine, where nothing that it skips is overridden.
+
+    `stdserve.explain(server)` tells whether it is.
+    """
+
     # What serve_forever waits on while it runs.
     _stdserve_waiting: Waiting | Engine | None = None
     # The engine that the last serve_forever ran on, whose threads may not have finished.
