@@ -3,6 +3,9 @@
 use stdserve_proto::h1::RequestHead;
 
 use crate::crew::Run;
+use crate::datagram::Datagram;
+use crate::exchange::Exchange;
+use crate::session::Session;
 
 /// How a service wants request bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,4 +49,99 @@ pub trait Service: Send + Sync + 'static {
     /// [without connections](crate::Builder::datagrams). What has to be held for the whole cohort
     /// (an interpreter's lock) is taken here, before the first. A panic loses the request it happens in, no more.
     fn run(&self, run: &mut Run<'_>);
+}
+
+/// A service that hands each request to `answer`.
+///
+/// ```
+/// use stdserve_server::exchanges;
+///
+/// let hello = exchanges(|mut exchange| {
+///     if exchange.begin(200, b"OK").is_ok() {
+///         exchange.complete(b"Hello, world!\n");
+///     }
+/// });
+/// # let _: Box<dyn stdserve_server::Service> = Box::new(hello);
+/// ```
+pub fn exchanges(answer: impl Fn(Exchange) + Send + Sync + 'static) -> impl Service {
+    Exchanges(answer)
+}
+
+/// A service that hands each connection of its [stream listeners](crate::Builder::streams) to `handle`, which has a
+/// thread to itself until it returns.
+///
+/// ```
+/// use std::io::Write;
+///
+/// use stdserve_server::sessions;
+///
+/// let greeter = sessions(|mut session| {
+///     // A client that has gone already is none of our business.
+///     let _ = session.write_all(b"Hello, world!\n");
+/// });
+/// # let _: Box<dyn stdserve_server::Service> = Box::new(greeter);
+/// ```
+pub fn sessions(handle: impl Fn(Session) + Send + Sync + 'static) -> impl Service {
+    Sessions(handle)
+}
+
+/// A service that hands each [datagram](crate::Builder::datagrams) to `handle`.
+///
+/// ```
+/// use stdserve_server::datagrams;
+///
+/// let echo = datagrams(|datagram| {
+///     // An answer that the kernel has no room for is lost, as any datagram may be.
+///     let _ = datagram.reply(datagram.data());
+/// });
+/// # let _: Box<dyn stdserve_server::Service> = Box::new(echo);
+/// ```
+pub fn datagrams(handle: impl Fn(Datagram) + Send + Sync + 'static) -> impl Service {
+    Datagrams(handle)
+}
+
+struct Exchanges<F>(F);
+
+impl<F: Fn(Exchange) + Send + Sync + 'static> Service for Exchanges<F> {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(exchange) = run.next() {
+            (self.0)(exchange);
+        }
+    }
+}
+
+struct Sessions<F>(F);
+
+impl<F: Fn(Session) + Send + Sync + 'static> Service for Sessions<F> {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(session) = run.next_session() {
+            (self.0)(session);
+        }
+    }
+}
+
+struct Datagrams<F>(F);
+
+impl<F: Fn(Datagram) + Send + Sync + 'static> Service for Datagrams<F> {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(datagram) = run.next_datagram() {
+            (self.0)(datagram);
+        }
+    }
+}
+
+/// Answers 404 to every request: what a server is [built](crate::Builder::build) with that has mounts, streams or
+/// datagrams alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NotFound;
+
+impl Service for NotFound {
+    fn run(&self, run: &mut Run<'_>) {
+        while let Some(mut exchange) = run.next() {
+            let begun = exchange.begin(404, b"Not Found");
+            if begun.and_then(|()| exchange.field(b"Content-Type", b"text/plain")).is_ok() {
+                exchange.complete(b"Not found\n");
+            }
+        }
+    }
 }
