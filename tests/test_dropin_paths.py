@@ -174,7 +174,7 @@ def test_a_patched_class_counts_as_overridden(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_not_from_these_modules_takes_the_plain_path() -> None:
-    """The standard library's own servers, datagrams for HTTP, forks; other handlers are nothing to the engine."""
+    """The standard library's own servers, datagrams for HTTP, forks. Other handlers need no HTTP."""
 
     class Foreign(standard.StreamRequestHandler):
         pass

@@ -22,6 +22,9 @@ from stdserve import _paths, _stdserve
 if TYPE_CHECKING:
     from stdserve._paths import Choice
 
+#: Family, type and protocol of a socket.
+Kind = tuple[int, int, int]
+
 _MOST_THREADS = 10_000
 
 #: Limits of handlers that the engine keeps for them.
@@ -122,7 +125,7 @@ class Driver:
         self._server = server
         self._threads = choice.concurrency == "threads"
         listener = server.socket
-        self._kind = (listener.family, listener.type, listener.proto)
+        self._kind: Kind = (listener.family, listener.type, listener.proto)
         factory = server.RequestHandlerClass
         keywords: dict[str, Any] = {}
         while isinstance(factory, functools.partial):
@@ -188,8 +191,7 @@ class Driver:
     def session(self, descriptor: int, address: Any, ahead: bytes) -> None:
         """Handles one connection by the server's own steps."""
         if ahead:
-            request: socket.socket = SocketAhead(*self._kind, fileno=descriptor)
-            request._stdserve_ahead = ahead  # type: ignore[attr-defined]
+            request: socket.socket = SocketAhead.of(descriptor, self._kind, ahead)
         else:
             request = socket.socket(*self._kind, fileno=descriptor)
         timeout = self._server.request_timeout
@@ -217,7 +219,7 @@ class Driver:
     def _let_through(self) -> None:
         """What is no Exception ends `serve_forever` where that runs it, else it goes where threads' does."""
         if not self._threads:
-            raise  # noqa: PLE0704 (called in an except clause)
+            raise
         kind, value, traceback = sys.exc_info()
         threading.excepthook(threading.ExceptHookArgs((kind, value, traceback, threading.current_thread())))
 
@@ -300,7 +302,8 @@ class LazySocket:
             raise OSError(errno.EBADF, "the connection is not this handler's between requests")
         real = self._stdserve_socket
         if real is None:
-            real = socket.socket(*self._stdserve_kind, fileno=os.dup(self._stdserve_descriptor))
+            family, kind, protocol = self._stdserve_kind
+            real = socket.socket(family, kind, protocol, fileno=os.dup(self._stdserve_descriptor))
             # With a time-out Python waits for a socket that does not block, as the engine needs it.
             real.settimeout(self._stdserve_timeout or 86_400)
             self._stdserve_socket = real
@@ -315,6 +318,14 @@ class SocketAhead(socket.socket):
     """A socket of which something was read before."""
 
     _stdserve_ahead = b""
+
+    @classmethod
+    def of(cls, descriptor: int, kind: Kind, ahead: bytes) -> SocketAhead:
+        """A socket of which `ahead` was read."""
+        family, type_, protocol = kind
+        made = cls(family, type_, protocol, fileno=descriptor)
+        made._stdserve_ahead = ahead
+        return made
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receives, at first what was read before."""

@@ -100,3 +100,30 @@ def gunzip(data: bytes, max_bytes: int, max_ratio: int) -> bytes:
 
 def gzip(data: bytes) -> bytes:
     """Compresses `data`, quickly rather than well."""
+
+@final
+class DropIn:
+    """The engine under `serve_forever` of the drop-in modules."""
+
+    def __init__(self, descriptor: int, kind: str, driver: Any, threads: int, **limits: Any) -> None: ...
+    def start(self) -> None:
+        """Serves from now on, in threads of its own."""
+
+    def turn(self, timeout: float) -> bool:
+        """One turn on the calling thread. False: it has ended. Raises what a handler let through."""
+
+    def drain(self) -> bool:
+        """Accepts no more, and lets what runs finish. Whether the server's socket has been let go of."""
+
+    def stop(self) -> None:
+        """Ends at once: connections are cut."""
+
+    def wake(self) -> None:
+        """Makes the present `turn` return, or the next one."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it has ended, at most `timeout` seconds. False: it has not."""
+
+@final
+class ResponseWriter:
+    """What a handler of `http.server` writes its response to."""

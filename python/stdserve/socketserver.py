@@ -35,11 +35,12 @@ from stdserve._pool import ThreadPool
 from stdserve._waiting import Waiting
 
 if TYPE_CHECKING:
-    from stdserve._engine import Engine
     from collections.abc import Callable
     from typing import Protocol, Self
 
     from typing_extensions import Buffer
+
+    from stdserve._engine import Engine
 
     class _Close(Protocol):
         def close(self) -> None: ...
@@ -432,7 +433,7 @@ class ForkingMixIn(_MixInBase):
         pid = os.fork()
         if pid:
             self.active_children.add(pid)
-            if self._stdserve_waiting is not None:
+            if isinstance(self._stdserve_waiting, Waiting):
                 self._stdserve_waiting.watch_child(pid)
             self.close_request(request)
             return

@@ -16,7 +16,7 @@ from .waiting import PATIENCE
 
 @contextmanager
 def running(server: Any, *, engine: bool = False) -> Iterator[tuple[str, int]]:
-    """Serves in a thread, on the plain path unless told otherwise, and yields the address; ends the server."""
+    """Serves in a thread, on the plain path unless told otherwise; yields the address, ends the server."""
     server.use_engine = engine
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
