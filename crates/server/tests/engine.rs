@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stdserve_server::{Body, Exchange, Order, Settings};
-use support::{Answer, Running, ok};
+use stdserve_server::{Body, Exchange, Order, Settings, exchanges};
+use support::{Running, ok};
 
 /// `/hold` tells that it runs, then waits to be let go; anything else is answered at once.
 fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
@@ -33,7 +33,7 @@ fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()
 fn lost_takeover_hello_beside_a_blocked_request_is_answered() {
     for threads in [2, 8, 64] {
         let (answer, enters, release) = gate();
-        let running = Running::new(Settings { threads, ..Settings::default() }, Answer(answer));
+        let running = Running::new(Settings { threads, ..Settings::default() }, exchanges(answer));
         let (mut slow, mut fast) = (running.connect(), running.connect());
         for _ in 0..20 {
             slow.get("/hold");
@@ -51,7 +51,7 @@ fn lost_takeover_hello_beside_a_blocked_request_is_answered() {
 #[test]
 fn lost_edge_a_request_that_arrives_while_its_connection_is_busy_is_answered() {
     let (answer, enters, release) = gate();
-    let running = Running::new(Settings { threads: 2, ..Settings::default() }, Answer(answer));
+    let running = Running::new(Settings { threads: 2, ..Settings::default() }, exchanges(answer));
     let (mut client, mut other) = (running.connect(), running.connect());
     for _ in 0..50 {
         client.get("/hold");
@@ -69,7 +69,7 @@ fn lost_edge_a_request_that_arrives_while_its_connection_is_busy_is_answered() {
 #[test]
 fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
     let (answer, enters, release) = gate();
-    let running = Running::new(Settings { threads: 2, ..Settings::default() }, Answer(answer));
+    let running = Running::new(Settings { threads: 2, ..Settings::default() }, exchanges(answer));
     let mut client = running.connect();
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
@@ -90,7 +90,7 @@ fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
 fn pipelined_requests_are_answered_in_order() {
     let running = Running::new(
         Settings::default(),
-        Answer(|exchange: Exchange| {
+        exchanges(|exchange: Exchange| {
             let path = exchange.head().path().to_vec();
             ok(exchange, &path);
         }),
@@ -108,7 +108,7 @@ fn all_threads_blocked_the_rest_waits_and_is_refused_in_time() {
     let (answer, enters, release) = gate();
     let mut settings = Settings { threads: 1, ..Settings::default() };
     settings.timeouts.queue = Duration::from_millis(50);
-    let running = Running::new(settings, Answer(answer));
+    let running = Running::new(settings, exchanges(answer));
     let (mut slow, mut other) = (running.connect(), running.connect());
     slow.get("/hold");
     enters.recv().unwrap();
@@ -122,7 +122,7 @@ fn all_threads_blocked_the_rest_waits_and_is_refused_in_time() {
 fn a_computing_request_does_not_stop_the_others() {
     let running = Running::new(
         Settings { threads: 4, ..Settings::default() },
-        Answer(|exchange: Exchange| {
+        exchanges(|exchange: Exchange| {
             if exchange.head().path() == b"/spin" {
                 let clock = stdserve_sys::thread_clock::ThreadClock::of_this_thread().unwrap();
                 let until = clock.read().unwrap() + Duration::from_millis(100);
@@ -144,7 +144,7 @@ fn a_computing_request_does_not_stop_the_others() {
 fn a_panic_of_the_service_costs_one_request() {
     let running = Running::new(
         Settings::default(),
-        Answer(|exchange: Exchange| {
+        exchanges(|exchange: Exchange| {
             assert!(exchange.head().path() != b"/panic");
             ok(exchange, b"fine");
         }),
@@ -166,7 +166,7 @@ fn a_half_closed_client_is_served_and_a_gone_one_is_not_run() {
     let counter = Arc::clone(&ran);
     let running = Running::new(
         Settings { threads: 1, ..Settings::default() },
-        Answer(move |exchange: Exchange| {
+        exchanges(move |exchange: Exchange| {
             counter.fetch_add(1, Ordering::SeqCst);
             gated(exchange);
         }),
@@ -201,7 +201,7 @@ fn a_half_closed_client_is_served_and_a_gone_one_is_not_run() {
 fn a_body_too_large_for_memory_is_whole_in_a_file() {
     let running = Running::new(
         Settings { body_buffer: 10_000, ..Settings::default() },
-        Answer(|mut exchange: Exchange| {
+        exchanges(|mut exchange: Exchange| {
             let Body::File { file, len } = exchange.take_body() else { panic!("not in a file") };
             let mut bytes = vec![0; len as usize];
             std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).unwrap();
@@ -223,7 +223,7 @@ fn a_body_too_large_for_memory_is_whole_in_a_file() {
 fn a_stream_waits_for_a_slow_client_and_keeps_the_order() {
     let running = Running::new(
         Settings { response_buffer: 100_000, ..Settings::default() },
-        Answer(|mut exchange: Exchange| {
+        exchanges(|mut exchange: Exchange| {
             exchange.begin(200, b"OK").unwrap();
             let mut stream = exchange.start(None);
             for n in 0..200_u8 {
@@ -254,7 +254,7 @@ fn an_application_thread_does_not_wait_for_a_slow_client_while_memory_and_disk_h
     let done = Mutex::new(done);
     let running = Running::new(
         Settings::default(),
-        Answer(move |mut exchange: Exchange| {
+        exchanges(move |mut exchange: Exchange| {
             exchange.begin(200, b"OK").unwrap();
             let mut stream = exchange.start(None);
             for n in 0..100_u8 {
@@ -280,7 +280,7 @@ fn an_application_thread_does_not_wait_for_a_slow_client_while_memory_and_disk_h
 fn an_answer_that_ends_with_its_connection_is_cut_by_a_reset() {
     let running = Running::new(
         Settings::default(),
-        Answer(|mut exchange: Exchange| {
+        exchanges(|mut exchange: Exchange| {
             exchange.begin(200, b"OK").unwrap();
             let mut stream = exchange.start(None);
             stream.send(b"half").unwrap();
@@ -299,7 +299,7 @@ fn an_answer_that_ends_with_its_connection_is_cut_by_a_reset() {
 fn an_empty_file_is_answered_without_a_delay() {
     let running = Running::new(
         Settings::default(),
-        Answer(|mut exchange: Exchange| {
+        exchanges(|mut exchange: Exchange| {
             exchange.begin(200, b"OK").unwrap();
             let mut stream = exchange.start(Some(0));
             stream.send_file(std::fs::File::open("/dev/null").unwrap(), 0, 0).unwrap();
@@ -316,7 +316,7 @@ fn an_empty_file_is_answered_without_a_delay() {
 #[test]
 fn heads_in_pieces_count_for_the_common_budget() {
     let settings = Settings { buffer_total: 100_000, ..Settings::default() };
-    let running = Running::new(settings, Answer(|exchange: Exchange| ok(exchange, b"hello")));
+    let running = Running::new(settings, exchanges(|exchange: Exchange| ok(exchange, b"hello")));
     let part = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", format!("X: {}\r\n", "x".repeat(5000)).repeat(8));
     let mut refused = 0;
     let mut clients: Vec<_> = (0..4).map(|_| running.connect()).collect();
@@ -346,7 +346,7 @@ fn heads_in_pieces_count_for_the_common_budget() {
 #[test]
 fn a_drain_finishes_what_runs_and_then_ends() {
     let (answer, enters, release) = gate();
-    let running = Running::new(Settings::default(), Answer(answer));
+    let running = Running::new(Settings::default(), exchanges(answer));
     let mut client = running.connect();
     client.get("/hold");
     enters.recv().unwrap();
@@ -359,7 +359,7 @@ fn a_drain_finishes_what_runs_and_then_ends() {
 #[test]
 fn a_drain_that_takes_too_long_is_cut() {
     let (answer, enters, _release) = gate();
-    let running = Running::new(Settings::default(), Answer(answer));
+    let running = Running::new(Settings::default(), exchanges(answer));
     let mut client = running.connect();
     client.get("/hold");
     enters.recv().unwrap();
@@ -371,7 +371,7 @@ fn a_drain_that_takes_too_long_is_cut() {
 #[test]
 fn a_server_can_be_turned_from_another_loop() {
     let running =
-        Running::unstarted(Settings::default(), Answer(|exchange: Exchange| ok(exchange, b"turned")));
+        Running::unstarted(Settings::default(), exchanges(|exchange: Exchange| ok(exchange, b"turned")));
     let mut client = running.connect();
     let asker = thread::spawn(move || {
         client.get("/");

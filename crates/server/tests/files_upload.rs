@@ -6,10 +6,10 @@ mod support;
 use std::fs;
 use std::io::Write;
 
-use stdserve_server::Settings;
 use stdserve_server::files::{Files, Handover, Options};
+use stdserve_server::{Settings, exchanges};
+use support::Running;
 use support::site::{Reply, Site};
-use support::{Answer, Running};
 
 fn options() -> Options {
     Options { upload: true, upload_limit: 100_000, ..Options::default() }
@@ -245,7 +245,7 @@ fn files_on_behalf_of_an_application() {
     let files = Files::new(Options { root: site.root(), ..Options::default() }).unwrap();
     let running = Running::new(
         Settings::default(),
-        Answer(move |exchange: stdserve_server::Exchange| {
+        exchanges(move |exchange: stdserve_server::Exchange| {
             let path = exchange.head().path().to_vec();
             let fields: &[(&[u8], &[u8])] = &[
                 (b"X-Sendfile", b"/not/for/clients"),

@@ -12,32 +12,11 @@ use std::time::Duration;
 
 use stdserve_proto::h1::RequestHead;
 use stdserve_server::{
-    Arrival, Bodies, Body, Exchange, Mount, Order, Run, Server, Service, Session, Settings, StdThreads,
-    Timeouts,
+    Arrival, Bodies, Body, Exchange, Mount, NotFound, Order, Run, Server, Service, Session, Settings,
+    StdThreads, Timeouts, datagrams, exchanges, sessions,
 };
 use stdserve_sys::listener::{BindAddress, Listener, Registry};
-use support::{Answer, Running, ok};
-
-struct Sessions<F>(F);
-
-impl<F: Fn(Session) + Send + Sync + 'static> Service for Sessions<F> {
-    fn run(&self, run: &mut Run<'_>) {
-        while let Some(session) = run.next_session() {
-            (self.0)(session);
-        }
-    }
-}
-
-struct EchoDatagrams;
-
-impl Service for EchoDatagrams {
-    fn run(&self, run: &mut Run<'_>) {
-        while let Some(datagram) = run.next_datagram() {
-            let answer = datagram.data().to_ascii_uppercase();
-            datagram.reply(&answer).unwrap();
-        }
-    }
-}
+use support::{Running, ok};
 
 fn open(address: BindAddress) -> (Vec<Listener>, SocketAddr) {
     let listeners = Registry::open(&[(None, address)], 128).unwrap().into_listeners();
@@ -58,15 +37,11 @@ impl Drop for Guard {
     }
 }
 
-fn nothing() -> Arc<dyn Service> {
-    Arc::new(Answer(|exchange| ok(exchange, b"default")))
-}
-
-fn sessions(settings: Settings, handle: impl Fn(Session) + Send + Sync + 'static) -> (Guard, SocketAddr) {
+fn serve(settings: Settings, handle: impl Fn(Session) + Send + Sync + 'static) -> (Guard, SocketAddr) {
     let (listeners, address) = tcp();
     let server = Server::builder(settings)
-        .streams(listeners, Arc::new(Sessions(handle)))
-        .build(nothing(), Arc::new(StdThreads))
+        .streams(listeners, Arc::new(sessions(handle)))
+        .build(Arc::new(NotFound), Arc::new(StdThreads))
         .unwrap();
     server.start().unwrap();
     (Guard(server), address)
@@ -90,7 +65,7 @@ fn echo(mut session: Session) {
 
 #[test]
 fn more_sessions_than_threads_wait_for_their_turn() {
-    let (_server, address) = sessions(Settings { threads: 2, ..Settings::default() }, echo);
+    let (_server, address) = serve(Settings { threads: 2, ..Settings::default() }, echo);
     let mut clients: Vec<_> = (0..6).map(|_| connect(address)).collect();
     // Two are in their handlers; each that ends lets the next one in.
     for client in &mut clients {
@@ -105,7 +80,7 @@ fn more_sessions_than_threads_wait_for_their_turn() {
 #[test]
 fn no_more_sessions_are_accepted_than_connections_may_be_held() {
     let settings = Settings { threads: 1, connections: 1, ..Settings::default() };
-    let (_server, address) = sessions(settings, echo);
+    let (_server, address) = serve(settings, echo);
     for _ in 0..20 {
         let (mut first, mut second) = (connect(address), connect(address));
         for client in [&mut first, &mut second] {
@@ -124,7 +99,7 @@ fn no_more_sessions_are_accepted_than_connections_may_be_held() {
 fn a_drain_lets_a_session_finish() {
     let (entered, enters) = channel();
     let entered = Mutex::new(entered);
-    let (server, address) = sessions(Settings::default(), move |session| {
+    let (server, address) = serve(Settings::default(), move |session| {
         entered.lock().unwrap().send(()).unwrap();
         echo(session);
     });
@@ -142,9 +117,10 @@ fn a_drain_lets_a_session_finish() {
 #[test]
 fn every_datagram_that_the_kernel_kept_is_answered() {
     let (sockets, address) = open(BindAddress::Udp("127.0.0.1:0".parse().unwrap()));
+    let echo = datagrams(|datagram| datagram.reply(&datagram.data().to_ascii_uppercase()).unwrap());
     let server = Server::builder(Settings::default())
-        .datagrams(sockets, Arc::new(EchoDatagrams))
-        .build(nothing(), Arc::new(StdThreads))
+        .datagrams(sockets, Arc::new(echo))
+        .build(Arc::new(NotFound), Arc::new(StdThreads))
         .unwrap();
     server.start().unwrap();
     let server = Guard(server);
@@ -278,9 +254,20 @@ fn a_service_learns_why_a_streamed_body_broke_off() {
 }
 
 #[test]
+fn what_no_mount_takes_is_not_found() {
+    let beneath = exchanges(|exchange: Exchange| ok(exchange, b"beneath"));
+    let running = Running::mounted(NotFound, "/a", beneath);
+    let mut client = running.connect();
+    client.get("/a/x");
+    assert_eq!(client.answer(), (200, b"beneath".to_vec()));
+    client.get("/b");
+    assert_eq!(client.answer(), (404, b"Not found\n".to_vec()));
+}
+
+#[test]
 fn a_request_finds_its_service_by_host_and_path() {
     let named = |name: &'static str| -> Arc<dyn Service> {
-        Arc::new(Answer(move |exchange: Exchange| {
+        Arc::new(exchanges(move |exchange: Exchange| {
             let told = format!(
                 "{name} {} {}",
                 String::from_utf8_lossy(exchange.mount()),

@@ -11,19 +11,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stdserve_server::{Builder, Exchange, Log, Mount, Order, Run, Server, Service, Settings, StdThreads};
+use stdserve_server::{Builder, Exchange, Log, Mount, Order, Server, Service, Settings, StdThreads};
 use stdserve_sys::listener::{BindAddress, LocalAddress, Registry};
-
-/// A service made of a closure that answers one exchange.
-pub(crate) struct Answer<F>(pub(crate) F);
-
-impl<F: Fn(Exchange) + Send + Sync + 'static> Service for Answer<F> {
-    fn run(&self, run: &mut Run<'_>) {
-        while let Some(exchange) = run.next() {
-            (self.0)(exchange);
-        }
-    }
-}
 
 /// Answers 200 with `body`.
 pub(crate) fn ok(mut exchange: Exchange, body: &[u8]) {

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use stdserve_server::files::{Files, Options};
-use stdserve_server::{Exchange, Settings};
+use stdserve_server::{Exchange, Settings, exchanges};
 
-use super::{Answer, Running, ok};
+use super::{Running, ok};
 
 /// When the files of a site were changed, unless a test says otherwise: Sun, 06 Nov 1994 08:49:37 GMT.
 pub(crate) const MODIFIED: u64 = 784_111_777;
@@ -59,7 +59,7 @@ impl Site {
     /// Starts serving beneath `prefix`, and something else at the root.
     pub(crate) fn serve_at(mut self, prefix: &str, options: Options) -> Self {
         let files = Files::new(Options { root: self.root(), ..options }).unwrap();
-        let elsewhere = Answer(|exchange: Exchange| ok(exchange, b"elsewhere"));
+        let elsewhere = exchanges(|exchange: Exchange| ok(exchange, b"elsewhere"));
         self.running = Some(Running::mounted(elsewhere, prefix, files));
         self
     }
