@@ -48,7 +48,7 @@ class Engine:
         driver = WsgiDriver(server, choice) if kind == "wsgi" else Driver(server, choice)
         most = getattr(server, "max_threads", None)
         self._loop = _stdserve.DropIn(
-            os.dup(server.fileno()),
+            server.fileno(),
             kind,
             driver,
             min(max(_MOST_THREADS if most is None else most, 1), _MOST_THREADS) if self._threads else 0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stdserve_server::{Log, Observer, Server};
 use stdserve_supervisor::{Level, WorkerSeat, exit_code};
-use stdserve_sys::fork_guard;
+use stdserve_sys::fork_guard::Guard;
 use stdserve_sys::process::{self, Pid};
 use stdserve_sys::scoreboard::State;
 use stdserve_sys::signals::SIGTERM;
@@ -73,7 +73,7 @@ fn serve(
     let services = services::make(interpreter, &group.spec.services, &place)?;
     let seats = Seats { board: Arc::clone(&setup.board), slot, group: group.slots.clone() };
     let watcher = Arc::new(Watcher::of_worker(options, seats)?);
-    fork_guard::guard(&seat);
+    let _guard = Guard::new(&seat);
     let seat = Arc::new(seat);
     let warden = Warden::new(Arc::clone(&seat), Arc::clone(&log), options.timeouts.graceful)?;
     let builder = Server::builder(engine::settings(options))

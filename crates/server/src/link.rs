@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use stdserve_sys::fork_guard::Guard;
+
 use crate::outbound::{Budget, Outbound};
 use crate::stream::Gone;
 use crate::transport::Transport;
@@ -22,6 +24,7 @@ pub(crate) type Pieces<'a> = [&'a [u8]; 3];
 
 /// The shared half of a connection.
 pub(crate) struct Link {
+    guard: Guard,
     pub(crate) transport: Transport,
     gone: AtomicBool,
     /// It was shut down on our side.
@@ -75,6 +78,7 @@ pub(crate) enum Flushed {
 impl Link {
     pub(crate) fn new(transport: Transport, budget: Arc<Budget>, now: Instant) -> Self {
         Self {
+            guard: Guard::new(&transport),
             transport,
             gone: AtomicBool::new(false),
             shut: AtomicBool::new(false),
@@ -362,7 +366,7 @@ impl Link {
 
     fn try_send(&self, send: impl FnOnce(&Transport) -> io::Result<usize>) -> Result<usize, Gone> {
         // A child that the application forked has no business with its parent's clients.
-        if self.is_gone() || stdserve_sys::fork_guard::is_forked_child() {
+        if self.is_gone() || self.guard.home().is_left() {
             return Err(Gone);
         }
         match send(&self.transport) {
@@ -382,12 +386,6 @@ impl Link {
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link").field("transport", &self.transport).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        stdserve_sys::fork_guard::release(&self.transport);
     }
 }
 

@@ -35,9 +35,10 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The engine of one `serve_forever`.
 ///
-/// `descriptor` is a copy of the server's socket, which the engine closes. `kind`: "http", "wsgi", "stream" or
+/// `descriptor` is the server's socket, of which the engine makes itself a copy. `kind`: "http", "wsgi", "stream" or
 /// "datagram". `driver` has the methods that are called: `open` and `serve` for requests, `session` for connections,
-/// `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many may run at once; 0 where `turn` is called.
+/// `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many may run at
+/// once; 0 where `turn` is called.
 #[pyclass(frozen, weakref, module = "stdserve._stdserve")]
 pub(crate) struct DropIn {
     server: Server,
@@ -221,7 +222,7 @@ struct Gateway {
     turned: bool,
     raised: Mutex<Option<PyErr>>,
     contexts: Mutex<Vec<Contexts>>,
-    _forks: child::Watch,
+    forks: child::Watch,
 }
 
 impl Gateway {
@@ -233,7 +234,7 @@ impl Gateway {
             turned,
             raised: Mutex::default(),
             contexts: Mutex::default(),
-            _forks: child::Watch::new(py)?,
+            forks: child::Watch::new(py)?,
         })
     }
 
@@ -245,7 +246,7 @@ impl Gateway {
             Arrival::Session(session) => self.session(py, session),
             Arrival::Datagram(datagram) => self.datagram(py, &datagram),
         };
-        if child::is_forked() {
+        if self.forks.is_forked() {
             child::leave(py, &served);
         }
         if let Some(context) = context {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stdserve_sys::fork_guard;
+use stdserve_sys::fork_guard::{self, Home};
 
 use super::report;
 
@@ -16,7 +16,7 @@ static SERVING: AtomicUsize = AtomicUsize::new(0);
 
 /// While one lives, this process serves, and children that Python code forks off are told that they do not.
 #[derive(Debug)]
-pub(crate) struct Watch(());
+pub(crate) struct Watch(Home);
 
 impl Watch {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
@@ -31,7 +31,12 @@ impl Watch {
         });
         registered?;
         SERVING.fetch_add(1, Ordering::Relaxed);
-        Ok(Self(()))
+        Ok(Self(Home::here()))
+    }
+
+    /// Whether the application has forked this process off since.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.0.is_left()
     }
 }
 
@@ -47,11 +52,6 @@ fn after_fork_in_child() {
     if SERVING.load(Ordering::Relaxed) > 0 {
         fork_guard::close_in_child();
     }
-}
-
-/// Whether the application has forked this process off.
-pub(crate) fn is_forked() -> bool {
-    fork_guard::is_forked_child()
 }
 
 /// Ends a child in which the application has returned: with 0, with what `sys.exit` was given, or with 1 after a

@@ -42,7 +42,7 @@ pub(crate) struct HandlerGateway {
     /// Contexts that no thread is in.
     contexts: Mutex<Vec<Contexts>>,
     log: Arc<dyn Log>,
-    _forks: child::Watch,
+    forks: child::Watch,
 }
 
 /// Whether `object` can be a handler class: what is wrong with it, in words for the user.
@@ -76,7 +76,7 @@ impl HandlerGateway {
             servers: Mutex::default(),
             contexts: Mutex::default(),
             log,
-            _forks: child::Watch::new(py)?,
+            forks: child::Watch::new(py)?,
         })
     }
 
@@ -151,7 +151,7 @@ impl HandlerGateway {
             contexts.exit(context)?;
             called
         });
-        if child::is_forked() {
+        if self.forks.is_forked() {
             child::leave(py, &called);
         }
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner).push(contexts);

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stdserve_sys::datagrams;
+use stdserve_sys::fork_guard::Guard;
 use stdserve_sys::listener::Listener;
 
 use super::{EventLoop, NO_CONNECTION, Stage};
@@ -34,7 +35,7 @@ const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A listener of this loop.
 pub(crate) struct Door {
     /// `None`: nothing more is accepted, and this process does not hold the address any more.
-    listener: Option<Arc<Listener>>,
+    listener: Option<(Guard, Arc<Listener>)>,
     pub(super) info: Arc<ListenerInfo>,
     /// What comes here is handed to this service as it is; `None`: it speaks HTTP.
     raw: Option<u16>,
@@ -44,17 +45,17 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(listener: Listener, raw: Option<u16>) -> Self {
-        stdserve_sys::fork_guard::guard(&listener);
+        let guard = Guard::new(&listener);
         let info = ListenerInfo {
             name: listener.name().to_owned(),
             address: listener.local().ip(),
             text: listener.local().to_string(),
         };
-        Self { listener: Some(Arc::new(listener)), info: Arc::new(info), raw, calling: true }
+        Self { listener: Some((guard, Arc::new(listener))), info: Arc::new(info), raw, calling: true }
     }
 
     pub(super) fn fd(&self) -> Option<RawFd> {
-        self.listener.as_ref().map(|listener| listener.as_fd().as_raw_fd())
+        self.listener.as_ref().map(|(_, listener)| listener.as_fd().as_raw_fd())
     }
 
     pub(super) fn calls(&mut self) {
@@ -76,7 +77,7 @@ impl EventLoop {
     fn has_room_for(&self, door: &Door) -> bool {
         let limit = self.settings.connections;
         match (&door.listener, door.raw) {
-            (Some(listener), Some(_)) if listener.kind().is_datagram() => {
+            (Some((_, listener)), Some(_)) if listener.kind().is_datagram() => {
                 self.datagrams.load(Ordering::Acquire) + datagrams::AT_ONCE <= DATAGRAMS
             }
             (_, Some(_)) => self.sessions.load(Ordering::Acquire) < limit,
@@ -128,11 +129,11 @@ impl EventLoop {
         self.accept_up_to(AT_THE_END);
         for door in &mut self.doors {
             if !door.calling
-                && let Some(listener) = door.listener.take()
+                && let Some((guard, listener)) = door.listener.take()
             {
                 // Other workers may share the descriptor: closing ours alone would not take it out of the poller.
                 let _ = self.poller.remove(&listener.as_fd().as_raw_fd());
-                stdserve_sys::fork_guard::release(&*listener);
+                drop(guard);
             }
         }
         if self.is_closed() {
@@ -153,7 +154,7 @@ impl EventLoop {
                 if !door.calling || !self.has_room_for(door) {
                     break;
                 }
-                let Some(listener) = &door.listener else { break };
+                let Some((_, listener)) = &door.listener else { break };
                 if let Some(service) = door.raw
                     && listener.kind().is_datagram()
                 {
@@ -262,7 +263,6 @@ impl EventLoop {
             self.log.error(&format!("cannot watch a connection: {error}"));
             return;
         }
-        stdserve_sys::fork_guard::guard(&transport);
         let link = Arc::new(Link::new(transport, Arc::clone(&self.budget), self.now));
         let deadline = self.now + self.settings.timeouts.head;
         self.connections.insert(Connection::new(link, token, listener, peer, deadline));

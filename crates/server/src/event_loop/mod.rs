@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use stdserve_proto::h1::RequestHead;
 use stdserve_sys::datagrams::Batch;
+use stdserve_sys::fork_guard::Guard;
 use stdserve_sys::poller::{Poller, Readiness, Waker};
 use stdserve_sys::timers::Timers;
 
@@ -67,6 +68,7 @@ enum Stage {
 /// See the module.
 #[allow(clippy::vec_box)] // the boxes move between threads and lists as they are
 pub(crate) struct EventLoop {
+    _guard: Guard,
     poller: Poller,
     doors: Vec<Door>,
     watches: Vec<Box<dyn Watch>>,
@@ -117,7 +119,6 @@ impl EventLoop {
         log: Arc<dyn Log>,
     ) -> io::Result<(Self, Waker)> {
         let poller = Poller::new(EVENTS)?;
-        stdserve_sys::fork_guard::guard(&poller);
         for (index, door) in doors.iter().enumerate() {
             if let Some(fd) = door.fd() {
                 poller.add_readable(&fd, DOORS | index)?;
@@ -128,6 +129,7 @@ impl EventLoop {
         }
         let waker = poller.waker(WAKER)?;
         let event_loop = Self {
+            _guard: Guard::new(&poller),
             poller,
             doors,
             watches,

@@ -32,7 +32,7 @@ pub(crate) struct RpcGateway {
     log: Arc<dyn Log>,
     /// Contexts that no thread is in.
     contexts: Mutex<Vec<Contexts>>,
-    _forks: child::Watch,
+    forks: child::Watch,
 }
 
 /// An answer that is not a plain refusal.
@@ -69,7 +69,7 @@ impl RpcGateway {
         };
         Types::get(py)?;
         let methods = Methods::new(py, object, name, &options)?;
-        Ok(Self { methods, options, limits, log, contexts: Mutex::default(), _forks: child::Watch::new(py)? })
+        Ok(Self { methods, options, limits, log, contexts: Mutex::default(), forks: child::Watch::new(py)? })
     }
 
     fn serve(&self, py: Python<'_>, contexts: &mut Contexts, mut exchange: Exchange) {
@@ -96,6 +96,9 @@ impl RpcGateway {
                     Language::Xml => Some(self.answer_xml(py, &exchange, &document)),
                     Language::Json => self.answer_json(py, &exchange, &document),
                 };
+                if self.forks.is_forked() {
+                    child::leave(py, &Ok(()));
+                }
                 if let Err(error) = contexts.exit(context) {
                     self.log.error(&format!("a method left its context: {error}"));
                 }

@@ -76,7 +76,7 @@ pub(crate) struct WsgiGateway {
     /// Desks that no thread sits at.
     #[allow(clippy::vec_box)] // a desk is large, and moves twice in every cohort
     desks: Mutex<Vec<Box<Desk>>>,
-    _forks: child::Watch,
+    forks: child::Watch,
 }
 
 /// What a thread needs to run requests, kept from one to the next. It has one only while it is in the application.
@@ -107,7 +107,7 @@ impl WsgiGateway {
             file_wrapper: py.get_type::<FileWrapper>().unbind(),
             file_types: FileTypes::new(py)?,
         };
-        Ok(Self { application, fixed, log, desks: Mutex::default(), _forks: child::Watch::new(py)? })
+        Ok(Self { application, fixed, log, desks: Mutex::default(), forks: child::Watch::new(py)? })
     }
 
     fn take_desk(&self, py: Python<'_>) -> PyResult<Box<Desk>> {

@@ -14,6 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use stdserve_server::Exchange;
+use stdserve_sys::fork_guard::Home;
 
 use super::sendfile::{Handed, Named, Says, SendFile};
 use super::sending::{self, Outgoing};
@@ -44,6 +45,7 @@ pub(super) enum Phase {
 pub(super) struct Responder {
     phase: Mutex<Phase>,
     sendfile: Option<Arc<SendFile>>,
+    pub(super) home: Home,
     /// The `write` function, for as long as its [`Callables`] live. Not a reference: it would be a circular one.
     write: AtomicPtr<ffi::PyObject>,
 }
@@ -287,7 +289,12 @@ pub(super) struct Callables {
 impl Callables {
     /// `sendfile`: the folders whose files may be named.
     pub(super) fn new(py: Python<'_>, sendfile: Option<Arc<SendFile>>) -> PyResult<Self> {
-        let responder = Responder { phase: Mutex::new(Phase::Over), sendfile, write: AtomicPtr::default() };
+        let responder = Responder {
+            phase: Mutex::new(Phase::Over),
+            sendfile,
+            home: Home::here(),
+            write: AtomicPtr::default(),
+        };
         let responder = Bound::new(py, responder)?;
         // SAFETY: the definitions are static, as CPython asks; the functions are called with `responder` as their
         // first argument, to which they hold a reference. The answers are new references, or null with an exception.

@@ -338,7 +338,7 @@ impl<'py> Answer<'_, 'py> {
 
     /// In a process that the application has forked off, its return is the end.
     fn leave_if_forked<T>(&self, result: &PyResult<T>) {
-        if child::is_forked() {
+        if self.gateway.forks.is_forked() {
             child::leave(self.py, result);
         }
     }

@@ -7,7 +7,6 @@ use stdserve_proto::h1::BodyFraming;
 use stdserve_server::{Exchange, Gone, Stream};
 
 use super::responder::{Phase, Responder};
-use crate::gateway::child;
 
 /// Bytes from which a block is sent without the interpreter's lock. A smaller one goes into the socket in less time
 /// than it takes to get the lock back.
@@ -99,7 +98,7 @@ impl Outgoing {
 
 /// `write()`.
 pub(super) fn write(py: Python<'_>, responder: &Responder, block: &Bound<'_, PyBytes>) -> PyResult<()> {
-    if child::is_forked() {
+    if responder.home.is_left() {
         return Err(PyRuntimeError::new_err(
             "this process was forked off while a request ran: it cannot answer it",
         ));
