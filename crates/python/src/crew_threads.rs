@@ -1,12 +1,14 @@
 //! Crew threads that Python knows: each a real `threading.Thread` with one thread state for life, so that
 //! `threading.local`, profilers and debuggers see what they expect.
 //!
-//! Where gevent or eventlet have put greenlets in the place of threads, the crew's are made without `threading`.
+//! Where gevent or eventlet have put greenlets in the place of threads, the crew's are made without `threading`; also where
+//! Python makes no more threads: CPython 3.12.1 when the main thread has ended, though others go on serving.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 use stdserve_server::ThreadSource;
@@ -20,19 +22,23 @@ pub(crate) struct PythonThreads;
 
 impl ThreadSource for PythonThreads {
     fn spawn(&self, name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let mut entry = Some(entry);
-        let made = Python::try_attach(|py| -> PyResult<()> {
+        let entry = Entry(Arc::new(Mutex::new(Some(entry))));
+        let made = Python::try_attach(|py| -> PyResult<bool> {
             // A function written in Python: what was built in has been swapped.
             if !py.import("_thread")?.getattr("start_new_thread")?.is_instance_of::<PyCFunction>() {
-                return Ok(());
+                return Ok(false);
             }
-            entry.take().map_or(Ok(()), |entry| start(py, &name, entry))
+            match start(py, &name, entry.clone()) {
+                Ok(()) => Ok(true),
+                Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(false),
+                Err(error) => Err(error),
+            }
         });
-        match (made, entry) {
-            (Some(Ok(())), None) => Ok(()),
-            (Some(Ok(())), Some(entry)) => start_unknown(name, entry),
-            (Some(Err(error)), _) => Err(io::Error::other(format!("no thread could be made: {error}"))),
-            (None, _) => Err(io::Error::other("no thread could be made: the interpreter is ending")),
+        match made {
+            Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => entry.take().map_or(Ok(()), |entry| start_unknown(name, entry)),
+            Some(Err(error)) => Err(io::Error::other(format!("no thread could be made: {error}"))),
+            None => Err(io::Error::other("no thread could be made: the interpreter is ending")),
         }
     }
 }
@@ -52,12 +58,12 @@ fn enter(entry: Box<dyn FnOnce() + Send>) {
     entry();
 }
 
-fn start(py: Python<'_>, name: &str, entry: Box<dyn FnOnce() + Send>) -> PyResult<()> {
+fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<()> {
     let threading = py.import("threading")?;
     let arguments = PyDict::new(py);
     arguments.set_item("name", name)?;
     arguments.set_item("daemon", true)?;
-    arguments.set_item("target", Bound::new(py, Entry(Mutex::new(Some(entry))))?)?;
+    arguments.set_item("target", Bound::new(py, entry)?)?;
     let thread = threading.getattr("Thread")?.call((), Some(&arguments))?;
     // The size is the interpreter's, for the next threads that are made. Nobody else runs between the two calls but
     // at a switch of threads, and a larger stack for one more would do no harm.
@@ -69,13 +75,19 @@ fn start(py: Python<'_>, name: &str, entry: Box<dyn FnOnce() + Send>) -> PyResul
 
 /// The target of a thread. Called once.
 #[pyclass(frozen, name = "CrewThread", module = "stdserve._stdserve")]
-struct Entry(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+#[derive(Clone)]
+struct Entry(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+
+impl Entry {
+    fn take(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 #[pymethods]
 impl Entry {
     fn __call__(&self, py: Python<'_>) {
-        let entry = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(entry) = entry {
+        if let Some(entry) = self.take() {
             py.detach(|| enter(entry));
         }
     }
