@@ -16,12 +16,15 @@ use stdserve_server::ThreadSource;
 /// Stack of a crew thread, in bytes: what applications are used to from other servers.
 const STACK: usize = 8 << 20;
 
+/// What a thread of the crew does.
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Makes `threading.Thread(daemon=True)` objects that run native code.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PythonThreads;
 
 impl ThreadSource for PythonThreads {
-    fn spawn(&self, name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    fn spawn(&self, name: String, entry: Work) -> io::Result<()> {
         let entry = Entry(Arc::new(Mutex::new(Some(entry))));
         let made = Python::try_attach(|py| -> PyResult<bool> {
             // A function written in Python: what was built in has been swapped.
@@ -44,7 +47,7 @@ impl ThreadSource for PythonThreads {
 }
 
 /// A thread that Python learns of when it first enters it. Its thread state is for life all the same.
-fn start_unknown(name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+fn start_unknown(name: String, entry: Work) -> io::Result<()> {
     let run = || {
         Python::try_attach(|py| py.detach(|| enter(entry)));
     };
@@ -52,7 +55,7 @@ fn start_unknown(name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()
 }
 
 /// Runs the crew's part of a thread.
-fn enter(entry: Box<dyn FnOnce() + Send>) {
+fn enter(entry: Work) {
     // Signals are for the main thread. It fails for a wrong set only, which this is not.
     let _ = stdserve_sys::signals::block_for_crew();
     entry();
@@ -76,10 +79,10 @@ fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<()> {
 /// The target of a thread. Called once.
 #[pyclass(frozen, name = "CrewThread", module = "stdserve._stdserve")]
 #[derive(Clone)]
-struct Entry(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+struct Entry(Arc<Mutex<Option<Work>>>);
 
 impl Entry {
-    fn take(&self) -> Option<Box<dyn FnOnce() + Send>> {
+    fn take(&self) -> Option<Work> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
