@@ -20,7 +20,7 @@ PROGRAM = Path(__file__).parent / "apps" / "dropin_forks.py"
             ["child: 0", "child: 0", "child: 0", "parent goes on: True"],
             id="a_child_has_servers_of_its_own",
         ),
-        pytest.param("left", ["left open: 0"], id="serving_leaves_no_descriptor_behind"),
+        pytest.param("left", ["one is left of each: False"], id="serving_leaves_no_descriptor_behind"),
     ],
 )
 def test_a_program_that_forks(what: str, says: list[str]) -> None:
