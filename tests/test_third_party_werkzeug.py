@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -73,13 +75,15 @@ def run(source: Path, tmp_path: Path, *arguments: str) -> dict[str, str]:
     report = tmp_path / "report.xml"
     python = source.parent / "env" / "bin" / "python"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    # The path of a Unix socket has room for 107 bytes (unix(7)), less than pytest's folders may take.
+    base = Path(tempfile.mkdtemp(prefix="werkzeug"))
     done = subprocess.run(
         [
             *(str(python), "-m", "pytest", "tests/test_serving.py", "-q", "--timeout=120"),
             *(
                 "-p",
                 "no:cacheprovider",
-                f"--basetemp={tmp_path / 'base'}",
+                f"--basetemp={base / 'tests'}",
                 f"--junitxml={report}",
                 *arguments,
             ),
@@ -90,6 +94,7 @@ def run(source: Path, tmp_path: Path, *arguments: str) -> dict[str, str]:
         text=True,
         check=False,
     )
+    shutil.rmtree(base)
     assert report.exists(), done.stdout + done.stderr
     cases = ElementTree.parse(report).getroot().iter("testcase")
     results = {
