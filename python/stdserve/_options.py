@@ -130,6 +130,10 @@ class RunOptions(ServerOptions, total=False):
     preload: bool
     #: Colours: auto, always or never. Default: auto
     color: Literal["auto", "always", "never"]
+    #: Operations plane: HOST:PORT, unix:PATH or none. Default: auto
+    admin: str
+    #: Name that the plane may be asked for by; repeatable. Default: none
+    admin_host: str | Sequence[str]
     #: Change to this folder first. Default: the current folder
     chdir: Path
     #: Put first on Python's search path; repeatable.

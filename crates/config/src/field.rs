@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::app_spec::AppSpec;
 use crate::bind::Bind;
 use crate::error::shown;
-use crate::settings::{AccessFormat, LogTarget, Settings, TrustedPeer};
+use crate::settings::{AccessFormat, Admin, LogTarget, Settings, TrustedPeer};
 use crate::units::format_duration;
 use crate::value::{count, list, log_target, mode, peer, quote, show_size, size, switch, time};
 
@@ -65,6 +65,8 @@ pub enum Field {
     Log(Place<LogTarget>),
     /// The access log's format.
     Access(Place<AccessFormat>),
+    /// Where the operations plane listens.
+    Admin(Place<Admin>),
     /// Trusted peers.
     Peers(Place<Vec<TrustedPeer>>),
 }
@@ -239,6 +241,7 @@ impl Field {
             }
             Self::MaybePath(place) => *place(settings) = (!text.is_empty()).then(|| PathBuf::from(text)),
             Self::Log(place) => *place(settings) = log_target(text)?,
+            Self::Admin(place) => *place(settings) = Admin::parse(text)?,
             Self::Access(place) => {
                 *place(settings) =
                     if text == "json" { AccessFormat::Json } else { AccessFormat::Text(text.to_owned()) };
@@ -287,6 +290,7 @@ impl Field {
                 LogTarget::Standard => quote("-"),
                 LogTarget::File(path) => quote(&path.display().to_string()),
             },
+            Self::Admin(place) => quote(&place(settings).to_string()),
             Self::Access(place) => match place(settings) {
                 AccessFormat::Json => quote("json"),
                 AccessFormat::Text(text) => quote(text),

@@ -45,8 +45,8 @@ pub use service_options::{
 };
 pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
-    AccessFormat, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Process, Proxy, Settings,
-    Timeouts, TrustedPeer, Workers,
+    AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Operations,
+    Process, Proxy, Settings, Timeouts, TrustedPeer, Workers,
 };
 pub use surroundings::Surroundings;
 pub use verb::Verb;

@@ -88,13 +88,15 @@ pub enum Group {
     Http,
     /// Logs.
     Logs,
+    /// What operators see and do.
+    Operations,
     /// The process's surroundings.
     Process,
 }
 
 impl Group {
     /// All groups, in the order of help.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Application,
         Self::Folders,
         Self::Files,
@@ -110,6 +112,7 @@ impl Group {
         Self::Timeouts,
         Self::Http,
         Self::Logs,
+        Self::Operations,
         Self::Process,
     ];
 
@@ -131,6 +134,7 @@ impl Group {
             Self::Timeouts => "Time-outs",
             Self::Http => "HTTP and proxies",
             Self::Logs => "Logs",
+            Self::Operations => "Operations",
             Self::Process => "Surroundings",
         }
     }
@@ -166,6 +170,7 @@ impl Group {
             Self::Timeouts => "timeouts",
             Self::Http => "http",
             Self::Logs => "logs",
+            Self::Operations => "operations",
             Self::Process => "process",
         }
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bind::Bind;
+use crate::bind::{Address, Bind, Transport};
 use crate::service_options::{CgiOptions, FilesOptions, HandlerOptions, RpcOptions, Targets, WsgiOptions};
 
 /// Every setting. Units and defaults stand with the options, in [`crate::options`].
@@ -44,6 +44,8 @@ pub struct Settings {
     pub proxy: Proxy,
     /// Logs.
     pub logging: Logging,
+    /// What operators see and do.
+    pub operations: Operations,
     /// The process's surroundings.
     pub process: Process,
 }
@@ -252,6 +254,61 @@ pub enum ColorChoice {
     Never,
 }
 
+/// What operators see and do.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Operations {
+    /// Where the operations plane listens.
+    pub admin: Admin,
+    /// Names, beside addresses and `localhost`, under which it may be asked for.
+    pub admin_hosts: Vec<String>,
+}
+
+/// Where the operations plane listens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Admin {
+    /// On the server's own Unix socket, which `stdserve ctl` finds.
+    #[default]
+    Own,
+    /// There, and on its own socket.
+    At(Bind),
+    /// Nowhere.
+    Off,
+}
+
+impl Admin {
+    /// Reads `auto`, `none` or an address. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Own),
+            "none" => return Ok(Self::Off),
+            _ => {}
+        }
+        let bind = Bind::parse(text)?;
+        match &bind.address {
+            _ if bind.transport == Some(Transport::Datagram) => {
+                Err("is for datagrams; HTTP is spoken there".into())
+            }
+            Address::Abstract(_) => {
+                Err("has no file whose mode would say who may connect; write unix:PATH".into())
+            }
+            Address::Inet { port, .. } if !text.ends_with(&format!(":{port}")) => {
+                Err("has no port; write HOST:PORT, unix:PATH, auto or none".into())
+            }
+            _ => Ok(Self::At(bind)),
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("auto"),
+            Self::At(bind) => bind.fmt(f),
+            Self::Off => f.write_str("none"),
+        }
+    }
+}
+
 /// The process's surroundings.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Process {
@@ -282,6 +339,7 @@ impl Settings {
             only: Vec::new(),
             proxy: Proxy::default(),
             logging: Logging::default(),
+            operations: Operations::default(),
             process: Process::default(),
         }
     }

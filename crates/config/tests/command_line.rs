@@ -280,7 +280,7 @@ fn errors_of_the_command_line() {
         ),
         (
             error(&["--help=limit"], &[], &[]),
-            "error: --help: `limit` is not one of app, folders, answers, listen, workers, limits, timeouts, http, logs, process\n  Did you mean --help=limits?",
+            "error: --help: `limit` is not one of app, folders, answers, listen, workers, limits, timeouts, http, logs, operations, process\n  Did you mean --help=limits?",
         ),
     ] {
         assert_eq!(text, expected);

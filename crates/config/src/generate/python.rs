@@ -81,7 +81,9 @@ fn annotation(field: &Field) -> String {
         Field::Mode(_) => "int | str".into(),
         Field::Memory(..) | Field::Size(_) | Field::MaybeSize(_) => "Size".into(),
         Field::Time(..) | Field::MaybeTime(..) => "Time".into(),
-        Field::Text(..) | Field::MaybeText(..) | Field::App(..) | Field::Access(_) => "str".into(),
+        Field::Text(..) | Field::MaybeText(..) | Field::App(..) | Field::Access(_) | Field::Admin(_) => {
+            "str".into()
+        }
         Field::Choice(words, ..) => {
             let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
             format!("Literal[{}]", quoted.join(", "))

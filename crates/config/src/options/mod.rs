@@ -9,6 +9,7 @@ mod http;
 mod limits;
 mod listen;
 mod logs;
+mod operations;
 mod rpc;
 mod timeouts;
 mod workers;
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> + Clone {
         timeouts::OPTIONS,
         http::OPTIONS,
         logs::OPTIONS,
+        operations::OPTIONS,
         application::SURROUNDINGS,
     ];
     TABLE.iter().copied().flatten()
