@@ -257,8 +257,8 @@ fn what_a_table_may_hold() {
         ),
         (
             one("app = 'a'\nhost = 'example.org:80'"),
-            "error: stdserve.toml:3: services.a.host: `example.org:80` is not the name of a host, such as example.org \
-             (without a port)",
+            "error: stdserve.toml:3: services.a.host: `example.org:80` is not the name of a host, such as example.org or \
+             *.example.org (without a port)",
         ),
         (
             one("app = 'a'\nhost = 3"),

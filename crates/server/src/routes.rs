@@ -10,7 +10,8 @@ use crate::service::Service;
 /// Where a service stands beside others on the same listeners.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mount {
-    /// The host name that the request must name, without a port, in any case; `None`: any.
+    /// The host name that the request must name, without a port, in any case. `*.example.org` means every name that
+    /// ends in `.example.org`; `None`: any.
     pub host: Option<String>,
     /// The path beneath which it is, decoded: `/static`, without a slash at its end; empty: everything.
     pub prefix: String,
@@ -19,7 +20,8 @@ pub struct Mount {
 /// The services of a server, and how requests find theirs. The first is for what no mount takes.
 pub(crate) struct Routes {
     services: Vec<Arc<dyn Service>>,
-    /// Those with a host before those without, longer prefixes first.
+    /// In the order that they are tried in: names before wildcards, longer wildcards first, those for any host last;
+    /// for one host longer prefixes first.
     mounts: Vec<(Mount, u16)>,
 }
 
@@ -45,7 +47,14 @@ impl Routes {
         mount.host = mount.host.map(|host| host.to_ascii_lowercase());
         let number = self.add(service);
         self.mounts.push((mount, number));
-        self.mounts.sort_by_key(|(mount, _)| (mount.host.is_none(), usize::MAX - mount.prefix.len()));
+        self.mounts.sort_by_key(|(mount, _)| {
+            let host = match &mount.host {
+                Some(host) if !host.starts_with("*.") => (0, 0),
+                Some(host) => (1, usize::MAX - host.len()),
+                None => (2, 0),
+            };
+            (host, usize::MAX - mount.prefix.len())
+        });
     }
 
     pub(crate) fn service(&self, number: u16) -> &dyn Service {
@@ -66,7 +75,7 @@ impl Routes {
         let host = head.host().map(|host| without_port(host).to_ascii_lowercase());
         for (mount, service) in &self.mounts {
             if let Some(wanted) = &mount.host
-                && host.as_deref() != Some(wanted.as_bytes())
+                && !host.as_deref().is_some_and(|host| is_named(host, wanted.as_bytes()))
             {
                 continue;
             }
@@ -75,6 +84,14 @@ impl Routes {
             }
         }
         Route::default()
+    }
+}
+
+/// Whether the host is what `wanted` says. The asterisk stands for at least one label (as in nginx).
+fn is_named(host: &[u8], wanted: &[u8]) -> bool {
+    match wanted.strip_prefix(b"*") {
+        Some(end) => host.len() > end.len() && !host.starts_with(b".") && host.ends_with(end),
+        None => host == wanted,
     }
 }
 
@@ -118,6 +135,46 @@ mod tests {
         assert_eq!(beneath(b"/static%zz", b"/static"), None);
         assert_eq!(beneath(b"*", b""), Some(0));
         assert_eq!(beneath(b"", b""), Some(0));
+    }
+
+    #[test]
+    fn an_asterisk_stands_for_labels() {
+        assert!(is_named(b"a.example.org", b"*.example.org"));
+        assert!(is_named(b"a.b.example.org", b"*.example.org"));
+        assert!(!is_named(b"example.org", b"*.example.org"));
+        assert!(!is_named(b".example.org", b"*.example.org"));
+        assert!(!is_named(b"badexample.org", b"*.example.org"));
+        assert!(is_named(b"example.org", b"example.org"));
+    }
+
+    #[test]
+    fn names_come_before_wildcards_and_these_before_any_host() {
+        struct Nothing;
+        impl Service for Nothing {
+            fn run(&self, _: &mut crate::Run<'_>) {}
+        }
+        let mut routes = Routes::new(Arc::new(Nothing));
+        let mounts = [
+            (None, ""),
+            (Some("*.org"), "/deep"),
+            (Some("*.example.org"), ""),
+            (Some("www.example.org"), ""),
+            (Some("www.example.org"), "/deep"),
+        ];
+        for (host, prefix) in mounts {
+            let mount = Mount { host: host.map(str::to_owned), prefix: prefix.to_owned() };
+            routes.mount(mount, Arc::new(Nothing));
+        }
+        let order: Vec<_> =
+            routes.mounts.iter().map(|(mount, _)| (mount.host.as_deref(), &*mount.prefix)).collect();
+        let wanted = [
+            (Some("www.example.org"), "/deep"),
+            (Some("www.example.org"), ""),
+            (Some("*.example.org"), ""),
+            (Some("*.org"), "/deep"),
+            (None, ""),
+        ];
+        assert_eq!(order, wanted);
     }
 
     #[test]

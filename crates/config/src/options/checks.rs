@@ -137,21 +137,20 @@ pub(super) fn account(text: &str) -> Result<String, String> {
     if fine { Ok(text.to_owned()) } else { Err("is neither the name nor the number of a user".into()) }
 }
 
-/// A host that requests name: in lower case, without a port; `[…]` around an IPv6 address.
+/// A host that requests name: in lower case, without a port; `[…]` around an IPv6 address; `*.` before a name.
 pub(crate) fn host_name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_lowercase();
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let fine = match address {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-        }
+    let fine = if let Some(address) = address {
+        address.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        let name = name.strip_prefix("*.").unwrap_or(&name);
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
     };
     if fine {
         Ok(name)
     } else {
-        Err("is not the name of a host, such as example.org (without a port)".into())
+        Err("is not the name of a host, such as example.org or *.example.org (without a port)".into())
     }
 }
 
@@ -169,6 +168,7 @@ mod tests {
         assert_eq!(origin("HTTPS://Example.org/"), Ok("https://example.org".into()));
         assert_eq!(host_name("Example.ORG"), Ok("example.org".into()));
         assert_eq!(host_name("[::1]"), Ok("[::1]".into()));
+        assert_eq!(host_name("*.Example.org"), Ok("*.example.org".into()));
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         for text in ["", "text", "text/", "text/plain\n"] {
             assert!(media_type(text).is_err(), "{text}");
         }
-        for text in ["", "example.org:80", "a/b", "[x]"] {
+        for text in ["", "example.org:80", "a/b", "[x]", "*", "*.", "*a.org", "a.*.org"] {
             assert!(host_name(text).is_err(), "{text}");
         }
         assert!(user("", "x").is_err() && user("x", "").is_err());
