@@ -49,8 +49,37 @@ pub struct Record<'a> {
     pub aborted: bool,
 }
 
-/// Watches a server, and tells it of its siblings. Called by whoever runs the loop: it must not wait.
+/// What is known of a request when a thread of the crew takes it.
+#[derive(Debug)]
+pub struct Started<'a> {
+    /// The request's number.
+    pub id: u64,
+    /// Who is connected.
+    pub peer: Peer,
+    /// What trusted proxies say.
+    pub origin: &'a Origin,
+    /// The head; empty for connections and datagrams.
+    pub head: &'a RequestHead,
+    /// When the request was complete.
+    pub queued: Instant,
+    /// When it was taken: now.
+    pub started: Instant,
+}
+
+/// Watches a server, and tells it of its siblings. Called by whoever runs the loop, but for
+/// [`began`](Self::began) and [`left`](Self::left): it must not wait.
 pub trait Observer: Send + Sync + 'static {
+    /// A thread takes a request into the application, or a connection, or a datagram. Called by that thread, which
+    /// may hold an interpreter's lock. `seat` is the thread's number in the crew, from 0.
+    fn began(&self, seat: usize, started: &Started<'_>) {
+        let _ = (seat, started);
+    }
+
+    /// The thread is through with what it [began](Self::began), also with what follows the answer. Called by it.
+    fn left(&self, seat: usize) {
+        let _ = seat;
+    }
+
     /// An exchange has ended; refused ones too.
     fn ended(&self, record: &Record<'_>) {
         let _ = record;

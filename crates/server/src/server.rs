@@ -128,11 +128,12 @@ impl Builder {
             self.watches,
             Arc::clone(&routes),
             Arc::clone(&settings),
-            self.observer,
+            Arc::clone(&self.observer),
             Arc::clone(&self.log),
         )?;
         let descriptors = event_loop.descriptors();
-        let crew = Crew::new(Box::new(event_loop), waker, settings, routes, threads, self.log);
+        let crew =
+            Crew::new(Box::new(event_loop), waker, settings, routes, threads, (self.observer, self.log));
         Ok(Server { crew, descriptors })
     }
 }

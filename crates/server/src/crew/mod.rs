@@ -25,7 +25,7 @@ pub use threads::{StdThreads, ThreadSource};
 use crate::event_loop::EventLoop;
 use crate::exchange::{Inner, Place};
 use crate::link::Link;
-use crate::observe::Log;
+use crate::observe::{Log, Observer};
 use crate::routes::Routes;
 use crate::server::Order;
 use crate::settings::Settings;
@@ -137,6 +137,7 @@ pub(crate) struct Crew {
     waker: Waker,
     settings: Arc<Settings>,
     routes: Arc<Routes>,
+    observer: Arc<dyn Observer>,
     log: Arc<dyn Log>,
     grower: Grower,
 }
@@ -154,7 +155,7 @@ impl Crew {
         settings: Arc<Settings>,
         routes: Arc<Routes>,
         threads: Arc<dyn ThreadSource>,
-        log: Arc<dyn Log>,
+        (observer, log): (Arc<dyn Observer>, Arc<dyn Log>),
     ) -> Arc<Self> {
         let now = Instant::now();
         let limit = settings.threads.clamp(1, usize::from(Member::MAX) - 1) as Member;
@@ -179,6 +180,7 @@ impl Crew {
             waker,
             settings,
             routes,
+            observer,
             log,
             grower: Grower::new(threads, usize::from(limit) + 1),
         })

@@ -8,6 +8,7 @@ use super::predict::{QUICK, was_blocked};
 use super::{Clock, Core, Crew, Done, End, STEADY};
 use crate::datagram::Datagram;
 use crate::exchange::{Exchange, Inner, Raw};
+use crate::observe::Started;
 use crate::session::Session;
 
 /// What a service may be given.
@@ -116,7 +117,10 @@ impl<'a> Run<'a> {
 
     fn take(&mut self) -> Option<Box<Inner>> {
         let now = Instant::now();
-        let learned = self.current.take().map(|current| self.judge(&current, now));
+        let learned = self.current.take().map(|current| {
+            self.crew.observer.left(usize::from(self.me));
+            self.judge(&current, now)
+        });
         let limits = &self.crew.settings().cohort;
         let mut gone = Vec::new();
         let mut core = self.crew.lock();
@@ -171,6 +175,17 @@ impl<'a> Run<'a> {
         }
         self.count += 1;
         self.current = Some(Current { since: now, route: inner.route, expected });
+        self.crew.observer.began(
+            usize::from(self.me),
+            &Started {
+                id: inner.id,
+                peer: inner.peer,
+                origin: &inner.origin,
+                head: &inner.head,
+                queued: inner.queued,
+                started: now,
+            },
+        );
         Some(inner)
     }
 
@@ -197,6 +212,14 @@ impl<'a> Run<'a> {
         (self.computed, self.read_at) = (read, now);
         let in_request = computed.saturating_sub(before);
         (current.route, was_blocked(wall, in_request), current.expected)
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if self.current.is_some() {
+            self.crew.observer.left(usize::from(self.me));
+        }
     }
 }
 
