@@ -22,6 +22,8 @@ pub mod listener;
 pub mod log_writer;
 pub mod memory;
 pub mod net;
+pub mod notify;
+pub mod pidfile;
 pub mod pipes;
 pub mod poller;
 pub mod process;
