@@ -90,6 +90,9 @@ class CGIHTTPRequestHandler(SimpleHTTPRequestHandler):
     max_body_size = None
     #: Seconds that a script may run; None: no limit. After it the script's process group is killed.
     cgi_timeout: float | None = 60
+    #: Leaves a query that begins with a dash out of the script's arguments, where it would be an option of
+    #: the program that runs it (CVE-2012-1823). `QUERY_STRING` has it all the same.
+    cgi_refuse_options: bool = True
     #: Variables that a script never gets from the server's own environment (CVE-2016-1000111).
     cgi_dropped_variables: ClassVar[tuple[str, ...]] = ("HTTP_PROXY",)
 
@@ -180,7 +183,8 @@ class CGIHTTPRequestHandler(SimpleHTTPRequestHandler):
         self.close_connection = True
         arguments = [script] if self.have_fork else self._interpreted(file)
         decoded = query.replace("+", " ")
-        if "=" not in decoded:
+        is_option = self.cgi_refuse_options and decoded.lstrip().startswith("-")
+        if "=" not in decoded and not is_option:
             arguments.append(decoded)
         try:
             process = subprocess.Popen(

@@ -25,6 +25,7 @@ from stdserve.http.server import BaseHTTPRequestHandler, HTTPServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from wsgiref.headers import Headers
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __version__ = "0.2"
@@ -42,7 +43,17 @@ class ServerHandler(SimpleHandler):
     request_handler: WSGIRequestHandler
     if TYPE_CHECKING:
         status: str | None
+        headers: Headers
         bytes_sent: int
+
+    def cleanup_headers(self) -> None:
+        """Looks at the head before it is sent: `WSGIRequestHandler.refuse_header_injection`."""
+        if self.request_handler.refuse_header_injection:
+            lines = [self.status or "", *(f"{name}: {value}" for name, value in self.headers.items())]
+            for line in lines:
+                if "\n" in line or "\r" in line or "\0" in line:
+                    raise ValueError(f"a line end or NUL stands in the head of the response: {line!r}")
+        super().cleanup_headers()
 
     def close(self) -> None:
         """Logs the request, and cleans up."""
