@@ -149,7 +149,7 @@ fn open(specs: Vec<GroupSpec>, workers: usize) -> Result<Vec<Group>, stdserve_sy
         let workers = spec.settings.workers.count.unwrap_or(workers);
         let registry = listen::open(&spec)?;
         let mut group = Group { spec, registry, workers, slots: first..first };
-        group.slots.end += group.plan().rows();
+        group.slots.end += group.plan().rows;
         groups.push(group);
     }
     Ok(groups)
@@ -172,6 +172,10 @@ impl Host for Supervisor<'_> {
 
     fn log(&mut self, level: Level, text: &str) {
         self.setup.log.say(level, text);
+    }
+
+    fn reopen(&mut self) {
+        self.setup.log.reopen();
     }
 
     fn ready(&mut self) {

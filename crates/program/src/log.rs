@@ -47,6 +47,20 @@ impl ErrorLog {
         Ok(Self { sink, ..self })
     }
 
+    /// Opens the file again by its path: it was moved away. Where that fails the old one goes on, which it tells.
+    pub fn reopen(&self) {
+        match &self.sink {
+            Sink::Off => {}
+            Sink::Direct(file) => {
+                let reopened = file.lock().unwrap_or_else(PoisonError::into_inner).reopen();
+                if let Err(error) = reopened {
+                    self.say(Level::Error, &format!("the error log could not be opened again: {error}"));
+                }
+            }
+            Sink::Queued(writer) => writer.reopen(),
+        }
+    }
+
     /// Whether lines may be coloured.
     pub(crate) fn color(&self) -> bool {
         self.color

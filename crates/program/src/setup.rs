@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stdserve_config::{GroupSpec, Settings};
-use stdserve_supervisor::GroupPlan;
+use stdserve_supervisor::{GroupPlan, Limits};
 use stdserve_sys::listener::Registry;
 use stdserve_sys::scoreboard::Scoreboard;
 
@@ -34,7 +34,7 @@ impl Group {
 
     /// As the supervisor is told.
     pub(crate) fn plan(&self) -> GroupPlan {
-        GroupPlan { name: self.spec.name.clone(), workers: self.workers }
+        GroupPlan::new(self.spec.name.clone(), self.workers, Limits::default())
     }
 }
 

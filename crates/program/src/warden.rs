@@ -15,6 +15,7 @@ use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
 
 use crate::interpreter::{Interpreter, Woken};
 use crate::log::ErrorLog;
+use crate::watcher::Watcher;
 
 /// How often the interpreter's lock is tried.
 const BEAT: Duration = Duration::from_secs(1);
@@ -37,10 +38,26 @@ const LAST_THINGS: Duration = Duration::from_secs(5);
 /// The note that an order has come; signals have lower numbers.
 const ORDERED: u8 = 127;
 
+/// The logs of a worker.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    pub(crate) errors: Arc<ErrorLog>,
+    /// Writes the access log.
+    pub(crate) watcher: Arc<Watcher>,
+}
+
+impl Logs {
+    /// Opens the files again by their paths.
+    fn reopen(&self) {
+        self.errors.reopen();
+        self.watcher.reopen();
+    }
+}
+
 pub(crate) struct Warden {
     pipe: &'static WakePipe,
     seat: Arc<WorkerSeat>,
-    log: Arc<ErrorLog>,
+    logs: Logs,
     graceful: Duration,
     /// When to leave whatever the server does; set with the first order.
     leave: Arc<Mutex<Option<Instant>>>,
@@ -48,14 +65,15 @@ pub(crate) struct Warden {
 
 impl Warden {
     /// `graceful`: how long a drain may take that the supervisor has not asked for.
-    pub(crate) fn new(seat: Arc<WorkerSeat>, log: Arc<ErrorLog>, graceful: Duration) -> io::Result<Self> {
-        Ok(Self { pipe: WakePipe::new()?, seat, log, graceful, leave: Arc::default() })
+    pub(crate) fn new(seat: Arc<WorkerSeat>, logs: Logs, graceful: Duration) -> io::Result<Self> {
+        Ok(Self { pipe: WakePipe::new()?, seat, logs, graceful, leave: Arc::default() })
     }
 
     /// What the loop watches: the supervisor's orders, and the end of the supervisor.
     pub(crate) fn lifeline(&self) -> Box<dyn Watch> {
         Box::new(Lifeline {
             seat: Arc::clone(&self.seat),
+            logs: self.logs.clone(),
             pipe: self.pipe,
             graceful: self.graceful,
             leave: Arc::clone(&self.leave),
@@ -107,7 +125,7 @@ impl Warden {
             match interpreter.handle_signals() {
                 Woken::GoOn => {}
                 Woken::Leave => self.drain(control),
-                Woken::Failed(traceback) => self.log.say(Level::Error, &traceback),
+                Woken::Failed(traceback) => self.logs.errors.say(Level::Error, &traceback),
             }
             if ended || leave.is_some_and(|time| Instant::now() >= time) {
                 return;
@@ -133,10 +151,32 @@ fn set_leave(leave: &Mutex<Option<Instant>>, within: Duration) {
 
 struct Lifeline {
     seat: Arc<WorkerSeat>,
+    logs: Logs,
     pipe: &'static WakePipe,
     graceful: Duration,
     leave: Arc<Mutex<Option<Instant>>>,
     ended: bool,
+}
+
+/// An order to stop.
+enum Stop {
+    Drain(Duration),
+    Now,
+}
+
+impl Lifeline {
+    /// The next order to stop; does at once what else was asked for.
+    fn next(&self) -> io::Result<Option<Stop>> {
+        while let Some(order) = self.seat.order()? {
+            match order {
+                ToWorker::Drain(within) => return Ok(Some(Stop::Drain(within))),
+                ToWorker::StopNow => return Ok(Some(Stop::Now)),
+                ToWorker::Reopen => self.logs.reopen(),
+                ToWorker::LogLevel(_) | ToWorker::Stacks => {}
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl AsFd for Lifeline {
@@ -150,10 +190,10 @@ impl Watch for Lifeline {
         if self.ended {
             return None;
         }
-        let (order, within) = match self.seat.order() {
+        let (order, within) = match self.next() {
             Ok(None) => return None,
-            Ok(Some(ToWorker::Drain(within))) => (Order::Drain { within }, within),
-            Ok(Some(ToWorker::StopNow)) => (Order::Stop, AT_ONCE),
+            Ok(Some(Stop::Drain(within))) => (Order::Drain { within }, within),
+            Ok(Some(Stop::Now)) => (Order::Stop, AT_ONCE),
             Err(_) => {
                 // The supervisor is gone: what runs is finished, and nobody is left to end a worker that hangs.
                 self.ended = true;

@@ -80,6 +80,13 @@ impl Watcher {
         }
     }
 
+    /// Opens the access log again by its path: it was moved away.
+    pub(crate) fn reopen(&self) {
+        if let Some(access) = &self.access {
+            access.writer.reopen();
+        }
+    }
+
     fn row(&self) -> Option<&Row> {
         let seats = self.seats.as_ref()?;
         seats.board.row(seats.slot)

@@ -18,7 +18,7 @@ use crate::log::ErrorLog;
 use crate::services;
 use crate::setup::{Group, Setup};
 use crate::template::AbortOnPanic;
-use crate::warden::Warden;
+use crate::warden::{Logs, Warden};
 use crate::watcher::{Seats, Watcher};
 
 /// How long the logs may take in the end.
@@ -75,7 +75,8 @@ fn serve(
     let watcher = Arc::new(Watcher::of_worker(options, seats)?);
     let _guard = Guard::new(&seat);
     let seat = Arc::new(seat);
-    let warden = Warden::new(Arc::clone(&seat), Arc::clone(&log), options.timeouts.graceful)?;
+    let logs = Logs { errors: Arc::clone(&log), watcher: Arc::clone(&watcher) };
+    let warden = Warden::new(Arc::clone(&seat), logs, options.timeouts.graceful)?;
     let builder = Server::builder(engine::settings(options))
         .watch(warden.lifeline())
         .observer(Arc::clone(&watcher) as Arc<dyn Observer>)

@@ -14,7 +14,8 @@ mod runner;
 mod seats;
 
 pub use machine::{
-    Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
+    Action, Cause, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy, Report,
+    ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
 pub use messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
 pub use runner::{Host, run};

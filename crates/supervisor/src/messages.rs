@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stdserve_sys::process::Pid;
 
-/// The longest text in a message; longer ones are cut.
+/// The longest text in a message, in bytes; longer ones are cut.
 const TEXT_LIMIT: usize = 16 * 1024;
 
 /// From the supervisor to a template.
@@ -53,6 +53,12 @@ pub enum ToWorker {
     Drain(Duration),
     /// End at once.
     StopNow,
+    /// Open the log files again by their paths: they were moved away.
+    Reopen,
+    /// Log from this level on, by rank: 0 debug, 1 info, 2 warning, 3 error, 4 nothing but the end.
+    LogLevel(u8),
+    /// Write an autopsy of all threads to the error log, and send it as [`FromWorker::Autopsy`].
+    Stacks,
 }
 
 /// From a worker to the supervisor.
@@ -62,6 +68,11 @@ pub enum FromWorker {
     Ready,
     /// The application could not be loaded.
     LoadFailed(String),
+    /// Replace me: a limit was met, or an exception was put into a thread. It goes on until it is told to drain. A
+    /// word for the figures (such as `timeout`), where one is wanted followed by a colon and the story.
+    Retire(String),
+    /// What its threads do, or one of them that is late: kept for the operator. Already in its error log.
+    Autopsy(String),
 }
 
 fn encode(tag: u8, numbers: &[u64], text: &str) -> Vec<u8> {
@@ -134,6 +145,9 @@ impl ToWorker {
         match self {
             Self::Drain(within) => encode(b'D', &[u64::try_from(within.as_millis()).unwrap_or(u64::MAX)], ""),
             Self::StopNow => encode(b'N', &[], ""),
+            Self::Reopen => encode(b'O', &[], ""),
+            Self::LogLevel(rank) => encode(b'V', &[u64::from(*rank)], ""),
+            Self::Stacks => encode(b'S', &[], ""),
         }
     }
 
@@ -145,6 +159,12 @@ impl ToWorker {
                 Some(Self::Drain(Duration::from_millis(within)))
             }
             (b'N', _) => Some(Self::StopNow),
+            (b'O', _) => Some(Self::Reopen),
+            (b'V', rest) => {
+                let ([rank], _) = decode(rest)?;
+                Some(Self::LogLevel(u8::try_from(rank).ok()?))
+            }
+            (b'S', _) => Some(Self::Stacks),
             _ => None,
         }
     }
@@ -156,14 +176,19 @@ impl FromWorker {
         match self {
             Self::Ready => encode(b'R', &[], ""),
             Self::LoadFailed(why) => encode(b'L', &[], why),
+            Self::Retire(why) => encode(b'T', &[], why),
+            Self::Autopsy(text) => encode(b'A', &[], text),
         }
     }
 
     /// From bytes; `None` when they are no such message.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = |rest: &[u8]| String::from_utf8_lossy(rest).into_owned();
         match bytes.split_first()? {
             (b'R', _) => Some(Self::Ready),
-            (b'L', rest) => Some(Self::LoadFailed(String::from_utf8_lossy(rest).into_owned())),
+            (b'L', rest) => Some(Self::LoadFailed(text(rest))),
+            (b'T', rest) => Some(Self::Retire(text(rest))),
+            (b'A', rest) => Some(Self::Autopsy(text(rest))),
             _ => None,
         }
     }
@@ -176,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(a: u64, b: u64, c: u64, pid: u32, text in ".{0,40}") {
+        fn what_is_encoded_is_decoded(a: u64, b: u64, c: u64, pid: u32, rank: u8, text in ".{0,40}") {
             let spawn = ToTemplate::Spawn { worker: a, slot: b, generation: c };
             prop_assert_eq!(ToTemplate::decode(&spawn.encode()), Some(spawn));
             for message in [
@@ -187,10 +212,21 @@ mod tests {
             ] {
                 prop_assert_eq!(FromTemplate::decode(&message.encode()), Some(message));
             }
-            for message in [FromWorker::Ready, FromWorker::LoadFailed(text)] {
+            for message in [
+                FromWorker::Ready,
+                FromWorker::LoadFailed(text.clone()),
+                FromWorker::Retire(text.clone()),
+                FromWorker::Autopsy(text),
+            ] {
                 prop_assert_eq!(FromWorker::decode(&message.encode()), Some(message));
             }
-            for message in [ToWorker::Drain(Duration::from_millis(a)), ToWorker::StopNow] {
+            for message in [
+                ToWorker::Drain(Duration::from_millis(a)),
+                ToWorker::StopNow,
+                ToWorker::Reopen,
+                ToWorker::LogLevel(rank),
+                ToWorker::Stacks,
+            ] {
                 prop_assert_eq!(ToWorker::decode(&message.encode()), Some(message));
             }
         }

@@ -25,6 +25,8 @@ pub trait Host {
     fn template(&mut self, seat: TemplateSeat) -> !;
     /// Writes a log line.
     fn log(&mut self, level: Level, text: &str);
+    /// Opens the log files again by their paths.
+    fn reopen(&mut self);
     /// All workers are ready for the first time.
     fn ready(&mut self);
     /// The end has begun: close this process's copies of the listeners, so that nobody queues who is not served.
@@ -156,6 +158,17 @@ impl Runner<'_> {
                 }
                 None
             }
+            Action::Tell { worker, message } => {
+                if let Some((_, channel)) = self.channels.get(&(worker.0 as usize)) {
+                    // One that does not read has its channel full, or closed.
+                    let _ = channel.send(&message.encode(), None);
+                }
+                None
+            }
+            Action::Reopen => {
+                host.reopen();
+                None
+            }
             Action::Log(level, text) => {
                 host.log(level, &text);
                 None
@@ -164,7 +177,11 @@ impl Runner<'_> {
                 host.ready();
                 None
             }
-            Action::Exit(_) => None,
+            Action::Autopsy { .. }
+            | Action::Configure
+            | Action::Adopt { .. }
+            | Action::Keep { .. }
+            | Action::Exit(_) => None,
         }
     }
 
@@ -250,6 +267,11 @@ impl Runner<'_> {
                 signals::SIGINT => events.push(Event::Signal(Signal::Interrupt)),
                 signals::SIGQUIT => events.push(Event::Signal(Signal::Quit)),
                 signals::SIGHUP => events.push(Event::Signal(Signal::Hangup)),
+                signals::SIGUSR1 => events.push(Event::Signal(Signal::User1)),
+                signals::SIGUSR2 => events.push(Event::Signal(Signal::User2)),
+                signals::SIGTTIN => events.push(Event::Signal(Signal::TtyIn)),
+                signals::SIGTTOU => events.push(Event::Signal(Signal::TtyOut)),
+                signals::SIGWINCH => events.push(Event::Signal(Signal::Winch)),
                 other => events.push(Event::Signal(Signal::Other(other))),
             }
         }
@@ -280,6 +302,9 @@ impl Runner<'_> {
                     Peer::Worker(worker) => FromWorker::decode(&message.bytes).map(|message| match message {
                         FromWorker::Ready => Event::WorkerReady(worker),
                         FromWorker::LoadFailed(why) => Event::LoadFailed { who: Loader::Worker(worker), why },
+                        FromWorker::Retire(why) => Event::Retire { worker, why },
+                        // Nobody keeps it yet.
+                        FromWorker::Autopsy(_) => Event::Tick,
                     }),
                 }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use stdserve_supervisor::{GroupPlan, Host, Level, Policy, TemplateSeat, ToWorker, WorkerSeat, run};
+use stdserve_supervisor::{GroupPlan, Host, Level, Limits, Policy, TemplateSeat, ToWorker, WorkerSeat, run};
 use stdserve_sys::process::{self, Exit, Fork, ForkError, NoHooks, Pid};
 use stdserve_sys::scoreboard::Scoreboard;
 use stdserve_sys::signals;
@@ -73,6 +73,10 @@ impl Host for TestHost<'_> {
         self.notes.write("closed");
     }
 
+    fn reopen(&mut self) {
+        self.notes.write("reopened");
+    }
+
     fn ready(&mut self) {
         self.notes.write("ready");
     }
@@ -87,6 +91,8 @@ fn obedient(seat: &WorkerSeat, notes: &Notes) -> i32 {
     loop {
         match seat.order() {
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Ok(Some(ToWorker::Reopen)) => notes.write(&format!("reopens-{}", Pid::this())),
+            Ok(Some(ToWorker::LogLevel(_) | ToWorker::Stacks)) => {}
             Ok(Some(ToWorker::Drain(_))) => {
                 notes.write(&format!("drained-{}", Pid::this()));
                 return 0;
@@ -127,8 +133,8 @@ fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) 
     let Fork::Parent(supervisor) = process::fork(&mut NoHooks).expect("fork") else {
         // A case that fails must leave nobody behind.
         let _ = process::signal_on_parent_death(signals::SIGKILL);
-        let plan = [GroupPlan { name: "main".into(), workers }];
-        let board = Scoreboard::new(plan[0].rows()).expect("scoreboard");
+        let plan = [GroupPlan::new("main", workers, Limits::default())];
+        let board = Scoreboard::new(plan[0].rows).expect("scoreboard");
         let policy = Policy {
             graceful_timeout: Duration::from_millis(500),
             back_off: Duration::from_millis(5),

@@ -83,6 +83,7 @@ impl Machine {
                     self.reload(index, now, actions);
                 }
             }
+            Signal::User1 | Signal::User2 | Signal::TtyIn | Signal::TtyOut | Signal::Winch => {}
             Signal::Other(number) => {
                 let name = stdserve_sys::signals::name(number);
                 let text = format!("{name} means nothing to this version: ignored");

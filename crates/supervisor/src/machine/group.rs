@@ -1,10 +1,11 @@
 //! A worker group: its template, and the slots of its workers.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use stdserve_sys::process::Pid;
 
-use super::{GroupPlan, TemplateId, WorkerId};
+use super::{Cause, GroupPlan, TemplateId, WorkerId};
 
 /// Where a group's template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(super) struct Worker {
     pub(super) generation: u64,
     pub(super) pid: Option<Pid>,
     pub(super) state: WorkerState,
+    /// Why it is to leave, once another can take its place; or why it leaves.
+    pub(super) due: Option<Cause>,
     /// It was told to leave, since another takes its place.
     pub(super) leaving: Option<Leaving>,
     /// When it was asked for, then when it was forked.
@@ -74,7 +77,17 @@ pub(super) enum Leaving {
 impl Worker {
     pub(super) fn asked(id: WorkerId, template: TemplateId, generation: u64, now: Instant) -> Self {
         let state = WorkerState::Asked;
-        Self { id, template, generation, pid: None, state, leaving: None, since: now, credited: false }
+        Self {
+            id,
+            template,
+            generation,
+            pid: None,
+            state,
+            due: None,
+            leaving: None,
+            since: now,
+            credited: false,
+        }
     }
 }
 
@@ -130,6 +143,8 @@ pub(super) struct Group {
     pub(super) early: u32,
     /// A worker of this group has been ready: the application can be loaded.
     pub(super) had_ready: bool,
+    /// How many workers have ended, by cause.
+    pub(super) restarts: BTreeMap<Cause, u64>,
 }
 
 impl Group {
@@ -142,10 +157,11 @@ impl Group {
             next: None,
             retired: Vec::new(),
             wanted: plan.workers,
-            slots: std::iter::repeat_with(Slot::default).take(plan.rows()).collect(),
+            slots: std::iter::repeat_with(Slot::default).take(plan.rows).collect(),
             first_slot,
             early: 0,
             had_ready: false,
+            restarts: BTreeMap::new(),
         }
     }
 

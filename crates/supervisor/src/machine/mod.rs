@@ -12,9 +12,12 @@
 //! - Once it is ending it only ever becomes more impatient (gracefully, at once, by SIGKILL), each step has a
 //!   deadline, and the last one ends without waiting for anybody.
 
+mod cause;
 mod ending;
 mod group;
+mod plan;
 mod reload;
+mod report;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -25,11 +28,12 @@ use stdserve_sys::process::{Exit, Pid};
 use stdserve_sys::signals::SIGKILL;
 
 use crate::exit_code;
+pub use cause::Cause;
 use ending::Ending;
 use group::{Group, Template, Worker, WorkerState};
-pub use vocabulary::{
-    Action, Event, GroupPlan, Level, Loader, Policy, Signal, StopHow, TemplateId, WorkerId,
-};
+pub use plan::{GroupPlan, Limits, Policy};
+pub use report::{Doing, GroupReport, Report, WorkerReport};
+pub use vocabulary::{Action, Event, Level, Loader, ScaleTo, Signal, StopHow, TemplateId, WorkerId};
 
 /// The machine.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Machine {
             .iter()
             .map(|plan| {
                 let group = Group::new(plan, first_slot);
-                first_slot += plan.rows();
+                first_slot += plan.rows;
                 group
             })
             .collect();
@@ -65,7 +69,24 @@ impl Machine {
         }
         self.credit_survivors(now);
         match event {
-            Event::Start | Event::Tick => {}
+            Event::Start
+            | Event::Tick
+            | Event::Configured(_)
+            | Event::ConfigureFailed(_)
+            | Event::Scale { .. }
+            | Event::Drain(_)
+            | Event::Pause
+            | Event::Measured { .. } => {}
+            Event::Retire { worker, why } => {
+                if let Some(worker) = self.worker(worker) {
+                    worker.due = Some(Cause::retired(&why));
+                }
+            }
+            Event::Reconfigure => {
+                for index in 0..self.groups.len() {
+                    self.reload(index, now, &mut actions);
+                }
+            }
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
             Event::Reload(index) => self.reload(index, now, &mut actions),
             Event::TemplateForked { template, pid } => self.template_forked(template, pid, &mut actions),

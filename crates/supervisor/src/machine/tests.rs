@@ -39,7 +39,7 @@ impl World {
         let plan: Vec<_> = workers
             .iter()
             .enumerate()
-            .map(|(index, workers)| GroupPlan { name: format!("group {index}"), workers: *workers })
+            .map(|(index, workers)| GroupPlan::new(format!("group {index}"), *workers, Limits::default()))
             .collect();
         let mut world = Self {
             machine: Machine::new(&plan, Policy::default()),
@@ -69,7 +69,7 @@ impl World {
             assert!(self.exited.is_none(), "nothing follows Exit");
             self.carry_out(action);
         }
-        let total: usize = self.plan.iter().map(GroupPlan::rows).sum();
+        let total: usize = self.plan.iter().map(|plan| plan.rows).sum();
         assert!(self.slots.len() <= total, "never more workers than there is room for");
     }
 
@@ -119,6 +119,12 @@ impl World {
                 assert_eq!(self.slots.remove(&worker), Some(slot), "a worker is forgotten once");
                 self.asked.retain(|asked| asked.1 != worker);
             }
+            Action::Tell { .. }
+            | Action::Autopsy { .. }
+            | Action::Reopen
+            | Action::Configure
+            | Action::Adopt { .. }
+            | Action::Keep { .. } => {}
             Action::Log(_, text) => self.log.push(text),
             Action::Ready => self.ready_said += 1,
             Action::Exit(code) => {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use stdserve_sys::process::{Exit, Pid};
 
+use super::GroupPlan;
+use crate::messages::ToWorker;
+
 /// One template process; never used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateId(pub u64);
@@ -11,58 +14,6 @@ pub struct TemplateId(pub u64);
 /// One worker process; never used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u64);
-
-/// The workers of one listener set, as asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupPlan {
-    /// What logs call it.
-    pub name: String,
-    /// How many workers.
-    pub workers: usize,
-}
-
-impl GroupPlan {
-    /// How many workers there can be at once, and so rows of the scoreboard: one more, which takes another's place.
-    pub fn rows(&self) -> usize {
-        self.workers + 1
-    }
-}
-
-/// Times and counts of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// How long requests that run may take to end after SIGTERM. 30 s.
-    pub graceful_timeout: Duration,
-    /// How long workers that were told to stop at once may take. 3 s.
-    pub stop_timeout: Duration,
-    /// How long the kernel may take to end what was killed, before the supervisor leaves without it. 2 s.
-    pub kill_timeout: Duration,
-    /// A worker that dies within this time after its start died early. 5 s.
-    pub first_moments: Duration,
-    /// So many early deaths in a row end everything. 5.
-    pub early_deaths: u32,
-    /// How long a slot stays empty after one early death; doubled with each further one. 100 ms.
-    pub back_off: Duration,
-    /// The longest that a slot stays empty. 5 s.
-    pub back_off_limit: Duration,
-    /// Whether a hang-up (SIGHUP) ends, as it should where a terminal was closed.
-    pub hangup_ends: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            graceful_timeout: Duration::from_secs(30),
-            stop_timeout: Duration::from_secs(3),
-            kill_timeout: Duration::from_secs(2),
-            first_moments: Duration::from_secs(5),
-            early_deaths: 5,
-            back_off: Duration::from_millis(100),
-            back_off_limit: Duration::from_secs(5),
-            hangup_ends: false,
-        }
-    }
-}
 
 /// A signal that came to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +26,27 @@ pub enum Signal {
     Quit,
     /// SIGHUP.
     Hangup,
+    /// SIGUSR1.
+    User1,
+    /// SIGUSR2.
+    User2,
+    /// SIGTTIN.
+    TtyIn,
+    /// SIGTTOU.
+    TtyOut,
+    /// SIGWINCH.
+    Winch,
     /// Any other, by number.
     Other(i32),
+}
+
+/// How many workers a group is to have from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleTo {
+    /// So many more, or fewer.
+    By(i32),
+    /// So many.
+    To(usize),
 }
 
 /// Who loads the application.
@@ -95,8 +65,28 @@ pub enum Event {
     Start,
     /// A signal came.
     Signal(Signal),
-    /// The application of a group, by its place in the plan, is to be loaded anew.
+    /// The application of a group, by its place in the plan, is to be loaded anew, with the settings that it has.
     Reload(usize),
+    /// The configuration is to be read again, and all groups loaded anew with it: what SIGHUP does, wherever that
+    /// does not end.
+    Reconfigure,
+    /// [`Action::Configure`] was carried out: the settings of all groups, in the order of the plan. There are as many
+    /// as at the start, of the same names.
+    Configured(Vec<GroupPlan>),
+    /// [`Action::Configure`] failed.
+    ConfigureFailed(String),
+    /// A group, by its place in the plan, is to have another number of workers: at least one, and at most as many as
+    /// there is room for.
+    Scale {
+        /// Which.
+        group: usize,
+        /// How many.
+        workers: ScaleTo,
+    },
+    /// The worker that has this process is to be replaced. What has another one, or is no worker of ours, is not.
+    Drain(Pid),
+    /// All workers are to leave, and none to come until the next reload or scaling: the supervisor stays.
+    Pause,
     /// [`Action::ForkTemplate`] was carried out.
     TemplateForked {
         /// Which.
@@ -129,6 +119,24 @@ pub enum Event {
     },
     /// A worker accepts connections.
     WorkerReady(WorkerId),
+    /// A worker wants to be replaced; it goes on until it is told to drain.
+    Retire {
+        /// Which.
+        worker: WorkerId,
+        /// Why: a word for the figures (`timeout`), where wanted followed by a colon and more for the log.
+        why: String,
+    },
+    /// What a worker uses, as seen from outside, once a second.
+    Measured {
+        /// Which.
+        worker: WorkerId,
+        /// Requests answered since its start.
+        requests: u64,
+        /// Resident memory, in bytes.
+        rss: u64,
+        /// For how long the interpreter's lock could not be had while requests ran.
+        stuck: Duration,
+    },
     /// The application could not be loaded; whoever tried ends with code 4.
     LoadFailed {
         /// Who tried.
@@ -207,6 +215,39 @@ pub enum Action {
         pid: Pid,
         /// How.
         how: StopHow,
+    },
+    /// Tell a worker something that is no order to stop. One that does not listen is none the wiser.
+    Tell {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        message: ToWorker,
+    },
+    /// Have the stacks of a worker's threads written whose interpreter's lock cannot be had.
+    Autopsy {
+        /// Which.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// Open the supervisor's own log files again by their paths.
+    Reopen,
+    /// Read the configuration again, and keep it ready for [`Action::Adopt`]. [`Event::Configured`] or
+    /// [`Event::ConfigureFailed`] says how that went.
+    Configure,
+    /// The settings that were read last are those of this load of a group, and of later ones.
+    Adopt {
+        /// The group, by its place in the plan.
+        group: usize,
+        /// Which load.
+        generation: u64,
+    },
+    /// This load of a group serves, or serves on: the settings of all others are needed no more.
+    Keep {
+        /// The group, by its place in the plan.
+        group: usize,
+        /// Which load.
+        generation: u64,
     },
     /// Send SIGTERM: to a process that does not look at its channel yet.
     Terminate(Pid),
