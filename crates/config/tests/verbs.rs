@@ -285,7 +285,7 @@ fn errors_say_what_the_verb_takes() {
         (&["cgi", "x", "--interpreter", ".py"], "error: --interpreter: `.py` has no `=`; write .EXT=PROGRAM"),
         (
             &["files", "--help=limit"],
-            "error: --help: `limit` is not one of files, answers, listen, workers, limits, timeouts, http, logs, \
+            "error: --help: `limit` is not one of files, answers, listen, workers, limits, timeouts, http, logs, operations, \
              process\n  Did you mean --help=limits?",
         ),
     ] {

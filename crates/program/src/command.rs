@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stdserve_config::{Command, Configuration, GroupSpec, Serve, Surroundings, UsageError};
-use stdserve_supervisor::{Host, Level, Policy, TemplateSeat, exit_code};
+use stdserve_supervisor::{Host, Level, Plane, Policy, TemplateSeat, exit_code};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError};
 use stdserve_sys::scoreboard::Scoreboard;
@@ -16,7 +16,7 @@ use stdserve_sys::{cpus, limits, memory, tempfile};
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
-use crate::{banner, listen, services, template, watcher};
+use crate::{admin, banner, listen, services, template, watcher};
 
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
@@ -120,6 +120,13 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
         Ok(groups) => groups,
         Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
     };
+    let (plane, trouble) = match admin::open(options) {
+        Ok(opened) => opened,
+        Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
+    };
+    if let Some(trouble) = trouble {
+        log.say(Level::Info, &trouble);
+    }
     memory::limit_arenas(ARENAS);
     if let Err(error) = limits::raise_descriptors() {
         log.say(Level::Warning, &format!("the limit on open files could not be raised: {error}"));
@@ -136,7 +143,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
     };
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
     let setup = Setup { groups, board: Arc::clone(&board), log };
-    let mut supervisor = Supervisor { interpreter, setup };
+    let mut supervisor = Supervisor { interpreter, setup, plane };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
     Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))
 }
@@ -159,6 +166,7 @@ fn open(specs: Vec<GroupSpec>, workers: usize) -> Result<Vec<Group>, stdserve_sy
 struct Supervisor<'a> {
     interpreter: &'a mut dyn Interpreter,
     setup: Setup,
+    plane: Option<Plane>,
 }
 
 impl Host for Supervisor<'_> {
@@ -188,5 +196,9 @@ impl Host for Supervisor<'_> {
         for group in &mut self.setup.groups {
             group.registry.close();
         }
+    }
+
+    fn plane(&mut self) -> Option<Plane> {
+        self.plane.take()
     }
 }

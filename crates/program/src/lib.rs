@@ -6,6 +6,7 @@
 //! What only an interpreter can do stands behind the trait [`Interpreter`]; [`NoInterpreter`] does without.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod banner;
 mod command;
 mod engine;

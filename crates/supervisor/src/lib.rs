@@ -10,6 +10,8 @@
 
 mod machine;
 mod messages;
+#[allow(dead_code, clippy::unused_self, clippy::unnecessary_wraps)] // orders follow
+mod plane;
 mod runner;
 mod seats;
 
@@ -18,6 +20,7 @@ pub use machine::{
     ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
 pub use messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+pub use plane::{Hosts, Plane};
 pub use runner::{Host, run};
 pub use seats::{TemplateSeat, WorkerSeat};
 

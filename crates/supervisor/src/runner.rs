@@ -15,6 +15,7 @@ use crate::machine::{
     Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
 };
 use crate::messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+use crate::plane::{Plane, View};
 use crate::seats::TemplateSeat;
 
 /// What only the host of the application can do.
@@ -31,6 +32,10 @@ pub trait Host {
     fn ready(&mut self);
     /// The end has begun: close this process's copies of the listeners, so that nobody queues who is not served.
     fn close_listeners(&mut self);
+    /// The operations plane, where there is to be one. Asked once, at the start.
+    fn plane(&mut self) -> Option<Plane> {
+        None
+    }
 }
 
 const HANDLED: [i32; 10] = [
@@ -64,6 +69,7 @@ struct Runner<'a> {
     scoreboard: &'a Scoreboard,
     /// Whose end was seen in this round, and may not have been told to the machine yet.
     reaped: Vec<Pid>,
+    plane: Option<Plane>,
 }
 
 /// Runs until everything has ended; returns the exit code. The process must have one thread, and becomes the parent
@@ -78,9 +84,19 @@ pub fn run(
     let signals = SignalReader::new(&HANDLED)?;
     let poller = Poller::new(64)?;
     poller.add_readable(&signals, SIGNALS)?;
-    let machine = Machine::new(plans, policy);
-    let mut runner =
-        Runner { machine, signals, poller, channels: HashMap::new(), scoreboard, reaped: Vec::new() };
+    let plane = host.plane();
+    if let Some(plane) = &plane {
+        plane.watch(&poller)?;
+    }
+    let mut runner = Runner {
+        machine: Machine::new(plans, policy),
+        signals,
+        poller,
+        channels: HashMap::new(),
+        scoreboard,
+        reaped: Vec::new(),
+        plane,
+    };
     let mut events = vec![Event::Start];
     loop {
         for event in std::mem::take(&mut events) {
@@ -257,8 +273,9 @@ impl Runner<'_> {
     /// Waits for something to happen.
     fn wait(&mut self) -> io::Result<Vec<Event>> {
         let now = Instant::now();
-        let timeout = self.machine.deadline().map(|deadline| deadline.saturating_duration_since(now));
-        self.poller.wait(timeout)?;
+        let plane = self.plane.as_ref().map(|plane| plane.deadline(now));
+        let deadline = self.machine.deadline().into_iter().chain(plane).min();
+        self.poller.wait(deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
         let mut events = Vec::new();
         while let Some(signal) = self.signals.next() {
             match signal {
@@ -291,7 +308,16 @@ impl Runner<'_> {
         events.extend(said);
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
         events.push(Event::Tick);
+        self.serve_plane();
         Ok(events)
+    }
+
+    /// The plane answers, and what is ordered there becomes events and messages.
+    fn serve_plane(&mut self) {
+        let Some(plane) = &mut self.plane else { return };
+        let ready: Vec<_> = self.poller.ready().filter(|ready| Plane::owns(ready.token)).collect();
+        let view = View { ready: self.machine.is_ready(), board: self.scoreboard };
+        plane.serve(&ready, &self.poller, &view, Instant::now());
     }
 
     fn read(&mut self, number: usize, events: &mut Vec<Event>) {
