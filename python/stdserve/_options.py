@@ -125,9 +125,21 @@ class RunOptions(ServerOptions, total=False):
     mime_type: Pairs
     #: Worker processes. Default: the CPUs
     workers: int | Literal["auto"]
-    #: Saves memory and time to start; connections that the import opens are then shared by all
-    #: workers, which most database drivers do not stand. Default: false
-    preload: bool
+    #: Saves memory and time to start. What the import leaves behind and forked workers cannot use
+    #: or share (threads, open connections, listening sockets, event loops) is named, and nothing is
+    #: served; `--preload=force` goes on all the same. Default: false
+    preload: bool | Literal["force"]
+    #: Watched are the Python files beneath the folder of the start and those of modules that were
+    #: imported from outside of it, but for installed packages, and the file of the configuration. A
+    #: change is loaded by a new worker, which takes the place of the old one without losing a
+    #: request. What cannot be loaded is shown in the terminal, and the old worker stays until it is
+    #: mended; at the start, where there is no old one, a page shows it. `--preload` means nothing
+    #: beside it. Default: false
+    reload: bool
+    #: With --reload: watch these files too; repeatable. Default: Python files only
+    reload_include: str | Sequence[str]
+    #: With --reload: do not watch these files; repeatable. Default: nothing
+    reload_exclude: str | Sequence[str]
     #: Colours: auto, always or never. Default: auto
     color: Literal["auto", "always", "never"]
     #: Operations plane: HOST:PORT, unix:PATH or none. Default: auto
@@ -138,3 +150,5 @@ class RunOptions(ServerOptions, total=False):
     chdir: Path
     #: Put first on Python's search path; repeatable.
     pythonpath: Sequence[Path]
+    #: Set a variable of the environment; repeatable. Default: none
+    env: Pairs

@@ -29,6 +29,8 @@ pub enum Field {
     Binds(Place<Vec<Bind>>),
     /// Yes or no.
     Switch(Place<bool>),
+    /// Yes or no, or one of some further words: `false`, `true` and these, how to set and to read which it is.
+    SwitchOr(&'static [&'static str], fn(&mut Settings, usize), fn(&Settings) -> usize),
     /// A whole number within bounds.
     Count(Place<usize>, usize, usize),
     /// A whole number within bounds, or a word for "none".
@@ -134,7 +136,7 @@ impl Field {
 
     /// Whether the option is yes or no.
     pub fn is_switch(&self) -> bool {
-        matches!(self, Self::Switch(_))
+        matches!(self, Self::Switch(_) | Self::SwitchOr(..))
     }
 
     /// The words of a choice; empty for other kinds.
@@ -210,6 +212,12 @@ impl Field {
             Self::Switch(place) => {
                 *place(settings) = switch(text).ok_or("is neither yes nor no (true, false)")?;
             }
+            Self::SwitchOr(words, set, _) => {
+                let lower = text.to_ascii_lowercase();
+                let word = || words.iter().skip(2).position(|&word| word == lower).map(|at| at + 2);
+                let index = switch(text).map(usize::from).or_else(word);
+                set(settings, index.ok_or_else(|| format!("is not one of {}", words.join(", ")))?);
+            }
             Self::Count(place, min, max) => *place(settings) = count(text, min, max, "")?,
             Self::MaybeCount(place, none, min, max) => {
                 let value = if text == none { None } else { Some(count(text, min, max, none)?) };
@@ -260,6 +268,11 @@ impl Field {
             Self::App(place, _) => quote(&place(settings).as_ref()?.to_string()),
             Self::Binds(place) => list(place(settings)),
             Self::Switch(place) => place(settings).to_string(),
+            Self::SwitchOr(words, _, get) => match get(settings) {
+                0 => false.to_string(),
+                1 => true.to_string(),
+                index => quote(words.get(index)?),
+            },
             Self::Count(place, ..) => place(settings).to_string(),
             Self::MaybeCount(place, "", ..) => (*place(settings))?.to_string(),
             Self::MaybeCount(place, none, ..) => {

@@ -46,7 +46,7 @@ pub use service_options::{
 pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
     AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Operations,
-    Process, Proxy, Settings, Timeouts, TrustedPeer, Workers,
+    Preload, Process, Proxy, Reload, Settings, Timeouts, TrustedPeer, Workers,
 };
 pub use surroundings::Surroundings;
 pub use verb::Verb;

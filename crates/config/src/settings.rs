@@ -42,6 +42,8 @@ pub struct Settings {
     pub only: Vec<String>,
     /// What is believed of a proxy in front.
     pub proxy: Proxy,
+    /// Changes that workers are replaced for, in development.
+    pub reload: Reload,
     /// Logs.
     pub logging: Logging,
     /// What operators see and do.
@@ -81,7 +83,30 @@ pub struct Workers {
     /// The most requests that are run back to back before their responses are written.
     pub cohort: usize,
     /// Whether the application is imported once, before the workers are forked.
-    pub preload: bool,
+    pub preload: Preload,
+}
+
+/// Whether the application is imported once, before the workers are forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preload {
+    /// Each worker imports it.
+    #[default]
+    Off,
+    /// Once; refused where the import leaves behind what forked workers cannot use or share.
+    On,
+    /// Once, whatever it leaves behind.
+    Force,
+}
+
+/// Changes that workers are replaced for, in development.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reload {
+    /// Whether files are watched at all.
+    pub on: bool,
+    /// Patterns of further files, such as `templates/**`.
+    pub include: Vec<String>,
+    /// Patterns of files whose changes mean nothing.
+    pub exclude: Vec<String>,
 }
 
 /// Sizes (bytes) and counts.
@@ -318,6 +343,10 @@ pub struct Process {
     pub pythonpath: Vec<PathBuf>,
     /// Where temporary files stand; none: the system's folder for them (`TMPDIR`, else `/tmp`).
     pub temp_dir: Option<PathBuf>,
+    /// Environment variables of the processes that run Python.
+    pub env: Vec<(String, String)>,
+    /// The Python file whose settings were read and whose hooks are called; absolute.
+    pub python_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -338,6 +367,7 @@ impl Settings {
             handler: HandlerOptions::default(),
             only: Vec::new(),
             proxy: Proxy::default(),
+            reload: Reload::default(),
             logging: Logging::default(),
             operations: Operations::default(),
             process: Process::default(),

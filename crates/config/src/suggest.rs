@@ -24,7 +24,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
             "max-requests-jitter",
             "timeout",
             "t",
-            "reload",
             "daemon",
             "pid",
             "user",

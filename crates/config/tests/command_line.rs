@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use proptest::prelude::*;
-use stdserve_config::{Raw, Source, Surroundings, parse, parse_run, parse_server};
+use stdserve_config::{Preload, Raw, Source, Surroundings, parse, parse_run, parse_server};
 use world::{binds, error, printed, run, serve, target};
 
 #[test]
@@ -100,7 +100,7 @@ fn repeated_options() {
 #[test]
 fn switches() {
     let preload = |argv: &[&str], env: &[(&str, &str)], file: &str| {
-        serve(argv, env, &[("stdserve.toml", file)]).configuration.settings.workers.preload
+        serve(argv, env, &[("stdserve.toml", file)]).configuration.settings.workers.preload != Preload::Off
     };
     assert!(preload(&["--preload", "a"], &[], ""));
     assert!(preload(&["--no-preload", "--preload", "a"], &[], ""));
@@ -240,7 +240,7 @@ fn errors_of_the_command_line() {
         (error(&["a", "--workers"], &[], &[]), "error: --workers: needs a value"),
         (
             error(&["a", "--preload=maybe"], &[], &[]),
-            "error: --preload: `maybe` is neither yes nor no (true, false)",
+            "error: --preload: `maybe` is not one of false, true, force",
         ),
         (
             error(&["a", "--log-level", "loud"], &[], &[]),

@@ -1,5 +1,6 @@
 //! The template: forked from the supervisor, loads what is served where that is wanted once, forks the workers.
 
+use stdserve_config::Preload;
 use stdserve_supervisor::{Level, TemplateSeat, exit_code};
 use stdserve_sys::process::{self, Pid};
 use stdserve_sys::signals::SIGTERM;
@@ -50,7 +51,7 @@ pub(crate) fn live(interpreter: &mut dyn Interpreter, seat: TemplateSeat, setup:
 fn prepare(interpreter: &mut dyn Interpreter, group: &Group) -> Result<(), String> {
     interpreter.take_signals()?;
     interpreter.prepare(group.options())?;
-    if !group.options().workers.preload {
+    if group.options().workers.preload == Preload::Off {
         return Ok(());
     }
     for service in &group.spec.services {

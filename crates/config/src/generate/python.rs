@@ -76,6 +76,10 @@ fn keyword(text: &mut String, opt: &Opt) {
 fn annotation(field: &Field) -> String {
     match field {
         Field::Switch(_) => "bool".into(),
+        Field::SwitchOr(words, ..) => {
+            let quoted: Vec<_> = words.iter().skip(2).map(|word| format!("\"{word}\"")).collect();
+            format!("bool | Literal[{}]", quoted.join(", "))
+        }
         Field::MaybeCount(_, word, ..) if !matches!(*word, "" | "0") => format!("int | Literal[\"{word}\"]"),
         Field::Count(..) | Field::MaybeCount(..) | Field::Number(_) => "int".into(),
         Field::Mode(_) => "int | str".into(),

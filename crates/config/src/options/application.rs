@@ -11,7 +11,7 @@ const FOLDERS: Opt =
 const PROCESS: Opt = Opt { group: Group::Process, metavar: "DIR", ..Opt::BASE };
 
 pub(super) const OPTIONS: &[Opt] = &[APP, FACTORY, ROOT_PATH, STATIC, SENDFILE_ROOT, ACCEL_ROOT];
-pub(super) const SURROUNDINGS: &[Opt] = &[CHDIR, PYTHONPATH, TEMP_DIR];
+pub(super) const SURROUNDINGS: &[Opt] = &[CHDIR, PYTHONPATH, ENV, TEMP_DIR];
 
 const APP: Opt = Opt {
     name: "app",
@@ -121,6 +121,32 @@ const PYTHONPATH: Opt = Opt {
     doc: "The current folder (after `--chdir`) is on the search path in any case.",
     field: Field::Paths(|s| &mut s.process.pythonpath),
     ..PROCESS
+};
+
+const ENV: Opt = Opt {
+    name: "env",
+    short: Some('e'),
+    aliases: &["raw-env"],
+    verbs: PYTHON,
+    embedded: false,
+    metavar: "NAME=VALUE",
+    default: Some(""),
+    unset: "none",
+    help: "Set a variable of the environment; repeatable",
+    doc: "In the processes that import the application, before they do.",
+    field: Field::Pairs(|s| &mut s.process.env, &ENV_FORM),
+    ..PROCESS
+};
+
+const ENV_FORM: PairKind = PairKind {
+    separator: '=',
+    form: "NAME=VALUE",
+    check: |name, value| {
+        if name.is_empty() || name.contains('\0') || value.contains('\0') {
+            return Err("is no variable".into());
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    },
 };
 
 const TEMP_DIR: Opt = Opt {

@@ -3,10 +3,14 @@
 use super::PYTHON;
 use crate::field::Field;
 use crate::option::{Group, Opt};
+use crate::settings::Preload;
 
 const WORKERS_GROUP: Opt = Opt { group: Group::Workers, ..Opt::BASE };
 
-pub(super) const OPTIONS: &[Opt] = &[WORKERS, THREADS, COHORT, PRELOAD];
+pub(super) const OPTIONS: &[Opt] =
+    &[WORKERS, THREADS, COHORT, PRELOAD, RELOAD, RELOAD_INCLUDE, RELOAD_EXCLUDE];
+
+const PRELOAD_KINDS: [Preload; 3] = [Preload::Off, Preload::On, Preload::Force];
 
 const WORKERS: Opt = Opt {
     name: "workers",
@@ -52,8 +56,56 @@ const PRELOAD: Opt = Opt {
     embedded: false,
     default: Some("false"),
     help: "Import the application once, before forking",
-    doc: "Saves memory and time to start; connections that the import opens are then shared by all workers, \
-        which most database drivers do not stand.",
-    field: Field::Switch(|s| &mut s.workers.preload),
+    doc: "Saves memory and time to start. What the import leaves behind and forked workers cannot use or share \
+        (threads, open connections, listening sockets, event loops) is named, and nothing is served; \
+        `--preload=force` goes on all the same.",
+    field: Field::SwitchOr(
+        &["false", "true", "force"],
+        |s, index| s.workers.preload = PRELOAD_KINDS[index],
+        |s| PRELOAD_KINDS.iter().position(|&kind| kind == s.workers.preload).unwrap_or(0),
+    ),
+    ..WORKERS_GROUP
+};
+
+const RELOAD: Opt = Opt {
+    name: "reload",
+    verbs: PYTHON,
+    embedded: false,
+    default: Some("false"),
+    help: "Replace workers when files change; for development",
+    doc: "Watched are the Python files beneath the folder of the start and those of modules that were imported from \
+        outside of it, but for installed packages, and the file of the configuration. A change is loaded by a new \
+        worker, which takes the place of the old one without losing a request. What cannot be loaded is shown in the \
+        terminal, and the old worker stays until it is mended; at the start, where there is no old one, a page shows \
+        it. `--preload` means nothing beside it.",
+    field: Field::Switch(|s| &mut s.reload.on),
+    ..WORKERS_GROUP
+};
+
+const RELOAD_INCLUDE: Opt = Opt {
+    name: "reload-include",
+    verbs: PYTHON,
+    aliases: &["reload-extra-file", "reload-extra-files"],
+    embedded: false,
+    metavar: "GLOB",
+    default: Some(""),
+    unset: "Python files only",
+    help: "With --reload: watch these files too; repeatable",
+    doc: "A path, or a pattern with `*`, `?` and `**`, from the folder of the start: `templates/**`, `*.toml`.",
+    field: Field::Texts(|s| &mut s.reload.include, |text| Ok(text.to_owned())),
+    ..WORKERS_GROUP
+};
+
+const RELOAD_EXCLUDE: Opt = Opt {
+    name: "reload-exclude",
+    verbs: PYTHON,
+    embedded: false,
+    metavar: "GLOB",
+    default: Some(""),
+    unset: "nothing",
+    help: "With --reload: do not watch these files; repeatable",
+    doc: "Patterns as those of `--reload-include`. Folders whose names begin with a dot, virtual environments, \
+        `node_modules` and `__pycache__` are never looked into.",
+    field: Field::Texts(|s| &mut s.reload.exclude, |text| Ok(text.to_owned())),
     ..WORKERS_GROUP
 };
