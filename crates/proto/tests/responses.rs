@@ -169,7 +169,8 @@ fn chunks() {
 fn an_error_of_the_servers_own() {
     let mut out = Vec::new();
     let context = ResponseContext { keep_alive: false, ..PLAIN };
-    let framing = encode_error(&mut out, context, 400, "The method is not a token.", DATE, Some(b"stdserve"));
+    let framing =
+        encode_error(&mut out, context, 400, ("The method is not a token.", None), DATE, Some(b"stdserve"));
     let text = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nServer: stdserve\r\n\
         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 43\r\nConnection: close\r\n\r\n\
         400 Bad Request\nThe method is not a token.\n";
@@ -177,9 +178,16 @@ fn an_error_of_the_servers_own() {
     assert_eq!(framing, Framing { body: BodyFraming::Length(43), keep_alive: false });
 
     out.clear();
-    encode_error(&mut out, ResponseContext { head_only: true, ..context }, 503, "Busy.", DATE, None);
+    encode_error(
+        &mut out,
+        ResponseContext { head_only: true, ..context },
+        503,
+        ("Busy.", Some(7)),
+        DATE,
+        None,
+    );
     assert!(out.ends_with(b"\r\n\r\n"), "no body for HEAD");
     out.clear();
-    encode_error(&mut out, context, 7, "Odd.", DATE, None);
+    encode_error(&mut out, context, 7, ("Odd.", None), DATE, None);
     assert!(out.starts_with(b"HTTP/1.1 500 Internal Server Error\r\n"));
 }

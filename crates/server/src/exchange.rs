@@ -85,7 +85,8 @@ impl Outcome {
 /// All there is of one exchange. Kept in one box, which the loop uses again for a later one.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) head: RequestHead,
+    /// Shared with whoever watches over the time that it takes.
+    pub(crate) head: Arc<RequestHead>,
     pub(crate) body: Body,
     /// The body is read while the service runs.
     pub(crate) passage: Option<Arc<Passage>>,
@@ -160,7 +161,7 @@ impl Drop for Place {
 impl Inner {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            head: RequestHead::default(),
+            head: Arc::default(),
             body: Body::Empty,
             passage: None,
             raw: None,
@@ -217,7 +218,11 @@ impl Inner {
     /// Forgets the exchange and keeps its buffers, unless they have grown large.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
-        self.head.clear();
+        match Arc::get_mut(&mut self.head) {
+            Some(head) => head.clear(),
+            // Somebody still tells of it.
+            None => self.head = Arc::default(),
+        }
         self.body = Body::Empty;
         self.passage = None;
         self.raw = None;

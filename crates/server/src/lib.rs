@@ -168,6 +168,7 @@
 mod body;
 pub mod cgi;
 mod connection;
+mod coroner;
 mod crew;
 mod datagram;
 mod event_loop;
@@ -187,6 +188,7 @@ mod stream;
 mod transport;
 
 pub use body::Body;
+pub use coroner::{Case, Coroner, Late, Told};
 pub use crew::{Arrival, Run, StdThreads, ThreadSource};
 pub use datagram::Datagram;
 pub use exchange::{Exchange, ListenerInfo, Outcome, Peer};
@@ -194,9 +196,9 @@ pub use incoming::Incoming;
 pub use observe::{Log, Observer, Record, SilentLog, Started};
 pub use routes::Mount;
 pub use server::{Builder, Control, Order, Server, Watch};
-pub use service::{Bodies, NotFound, Service, datagrams, exchanges, sessions};
+pub use service::{Bodies, NotFound, Service, Timing, datagrams, exchanges, sessions};
 pub use session::{Session, SessionGuard};
-pub use settings::{CohortLimits, Settings, Timeouts};
+pub use settings::{CohortLimits, Deadlines, Queue, Settings, Timeouts};
 pub use stream::{Gone, Stream};
 
 /// What HTTP, CGI and XML-RPC are made of: bytes in, values out.

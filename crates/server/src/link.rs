@@ -27,6 +27,10 @@ pub(crate) struct Link {
     guard: Guard,
     pub(crate) transport: Transport,
     gone: AtomicBool,
+    /// The loop has answered in the service's place; what the service still sends reaches nobody.
+    timed_out: AtomicBool,
+    /// The end of the connection is the end of the answer.
+    open_ended: AtomicBool,
     /// It was shut down on our side.
     shut: AtomicBool,
     /// The loop wants to be woken when the answer is finished: there is more to read.
@@ -45,6 +49,8 @@ pub(crate) struct Sending {
     queue: Outbound,
     /// The answer of the request that runs is complete, sent or queued.
     finished: bool,
+    /// Something of it has been sent, or queued.
+    begun: bool,
     /// When the socket last took something, or had nothing to take.
     progress: Instant,
 }
@@ -64,6 +70,19 @@ pub(crate) struct Sent {
     pub(crate) all: bool,
 }
 
+/// How far the answer was of a request whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimedOut {
+    /// Nothing was sent: the loop's answer has gone in its place.
+    Answered(Sent),
+    /// Something was sent.
+    Begun,
+    /// All was sent.
+    Finished,
+    /// There is no client.
+    Gone,
+}
+
 /// What became of the queue when the loop went on with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flushed {
@@ -81,9 +100,16 @@ impl Link {
             guard: Guard::new(&transport),
             transport,
             gone: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            open_ended: AtomicBool::new(false),
             shut: AtomicBool::new(false),
             loop_waits: AtomicBool::new(false),
-            sending: Mutex::new(Sending { queue: Outbound::new(budget), finished: true, progress: now }),
+            sending: Mutex::new(Sending {
+                queue: Outbound::new(budget),
+                finished: true,
+                begun: false,
+                progress: now,
+            }),
             room: Condvar::new(),
             attachment: Mutex::default(),
         }
@@ -106,6 +132,7 @@ impl Link {
         if sending.queue.is_empty() {
             sending.progress = Instant::now();
         }
+        sending.begun = true;
         sending.queue.push_rest(data.to_vec(), 0);
         Ok(true)
     }
@@ -115,9 +142,49 @@ impl Link {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client has gone, or the connection was given up.
+    /// The client has gone, or the connection was given up, or the loop has answered: nothing more can be sent.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::Relaxed) || self.is_timed_out()
+    }
+
+    /// The loop has answered in the service's place. The connection is for no other request.
+    pub(crate) fn is_timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::Relaxed)
+    }
+
+    /// The answer that begins is delimited by the end of the connection alone.
+    pub(crate) fn is_open_ended(&self) {
+        self.open_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// The time of the request that runs is over: sends `answer` if nothing was sent. What the service sends from then
+    /// on is refused, since the answer is won under the lock.
+    pub(crate) fn time_out(&self, answer: &mut Vec<u8>, now: Instant) -> TimedOut {
+        let mut sending = self.lock();
+        if sending.finished {
+            return TimedOut::Finished;
+        }
+        if self.is_gone() {
+            return TimedOut::Gone;
+        }
+        if sending.begun {
+            return TimedOut::Begun;
+        }
+        match self.send_or_queue(&mut sending, answer, Some(now)) {
+            Ok(sent) => {
+                self.timed_out.store(true, Ordering::Relaxed);
+                TimedOut::Answered(sent)
+            }
+            Err(Gone) => TimedOut::Gone,
+        }
+    }
+
+    /// Ends an answer in its middle, so that the client can tell.
+    pub(crate) fn cut(&self) {
+        if self.open_ended.load(Ordering::Relaxed) {
+            self.transport.reset();
+        }
+        self.give_up();
     }
 
     /// Gives the connection up: what is queued is dropped, who waits for room is told, the peer sees the end.
@@ -142,7 +209,10 @@ impl Link {
     /// A request of this connection goes to the crew.
     pub(crate) fn begin(&self) {
         self.loop_waits.store(false, Ordering::SeqCst);
-        self.lock().finished = false;
+        self.open_ended.store(false, Ordering::Relaxed);
+        let mut sending = self.lock();
+        sending.finished = false;
+        sending.begun = false;
     }
 
     /// The loop has something to do on this connection as soon as the answer is finished. Said before it looks for
@@ -158,10 +228,19 @@ impl Link {
     /// Sends a complete answer, or queues what the socket does not take. `bytes` is left empty where it was queued.
     pub(crate) fn send_whole(&self, bytes: &mut Vec<u8>, now: Option<Instant>) -> Result<Sent, Gone> {
         let mut sending = self.lock();
-        let mut taken = 0;
         if self.is_gone() {
             return Err(Gone);
         }
+        self.send_or_queue(&mut sending, bytes, now)
+    }
+
+    fn send_or_queue(
+        &self,
+        sending: &mut Sending,
+        bytes: &mut Vec<u8>,
+        now: Option<Instant>,
+    ) -> Result<Sent, Gone> {
+        let mut taken = 0;
         // The end of a stream has often nothing left to say.
         if sending.queue.is_empty() && !bytes.is_empty() {
             taken = self.try_send(|transport| transport.write(bytes))?;
@@ -217,6 +296,7 @@ impl Link {
         if self.is_gone() {
             return Err(Gone);
         }
+        sending.begun = true;
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut taken = 0;
         // The loop goes on with what is queued when an edge comes; there may be room already. Files are left to it.
@@ -248,10 +328,11 @@ impl Link {
 
     /// Queues a stretch of a file that holds what memory had no room for.
     pub(crate) fn queue_spooled(&self, file: &Arc<File>, offset: u64, length: u64) -> Result<(), Gone> {
+        let mut sending = self.lock();
         if self.is_gone() {
             return Err(Gone);
         }
-        self.lock().queue.push_file(Arc::clone(file), offset, length);
+        sending.queue.push_file(Arc::clone(file), offset, length);
         Ok(())
     }
 
@@ -272,6 +353,7 @@ impl Link {
         if self.is_gone() {
             return Err(Gone);
         }
+        sending.begun = true;
         let mut taken = 0;
         if sending.queue.is_empty() {
             // With nothing behind it the head would be held back until the kernel's patience ends: 200 ms.

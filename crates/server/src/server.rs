@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use stdserve_sys::listener::Listener;
 
-use crate::crew::{Crew, ThreadSource};
+use crate::coroner::Coroner;
+use crate::crew::{Crew, ThreadSource, Watchers};
 use crate::event_loop::{Door, EventLoop};
 use crate::observe::{Log, NoObserver, Observer, SilentLog};
 use crate::routes::{Mount, Routes};
@@ -47,6 +48,7 @@ pub struct Builder {
     mounts: Vec<(Mount, Arc<dyn Service>)>,
     watches: Vec<Box<dyn Watch>>,
     observer: Arc<dyn Observer>,
+    coroner: Option<Arc<dyn Coroner>>,
     log: Arc<dyn Log>,
 }
 
@@ -102,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// Tells `coroner` of requests that take too long, as [`Settings::deadlines`] has it.
+    #[must_use]
+    pub fn coroner(mut self, coroner: Arc<dyn Coroner>) -> Self {
+        self.coroner = Some(coroner);
+        self
+    }
+
     /// Sends its messages to `log`.
     #[must_use]
     pub fn log(mut self, log: Arc<dyn Log>) -> Self {
@@ -132,8 +141,8 @@ impl Builder {
             Arc::clone(&self.log),
         )?;
         let descriptors = event_loop.descriptors();
-        let crew =
-            Crew::new(Box::new(event_loop), waker, settings, routes, threads, (self.observer, self.log));
+        let watchers = Watchers { observer: self.observer, coroner: self.coroner };
+        let crew = Crew::new(Box::new(event_loop), waker, settings, routes, threads, (watchers, self.log));
         Ok(Server { crew, descriptors })
     }
 }
@@ -148,6 +157,7 @@ impl Server {
             mounts: Vec::new(),
             watches: Vec::new(),
             observer: Arc::new(NoObserver),
+            coroner: None,
             log: Arc::new(SilentLog),
         }
     }
@@ -182,6 +192,11 @@ impl Server {
     pub fn threads(&self) -> (usize, usize) {
         let (members, inside) = self.crew.figures();
         (usize::from(members), usize::from(inside))
+    }
+
+    /// How many requests wait for a thread.
+    pub fn queued(&self) -> usize {
+        self.crew.lock().pending.len()
     }
 }
 

@@ -17,6 +17,18 @@ pub enum Bodies {
     Streamed,
 }
 
+/// What of the limits on a request's time concerns a service: see [`Deadlines`](crate::Deadlines).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Timing {
+    /// All of them.
+    #[default]
+    Request,
+    /// The time-out alone: what it handles may last, and is not called slow.
+    Session,
+    /// None: it keeps times of its own.
+    Own,
+}
+
 /// One thing that is served: an application, a folder, a set of scripts.
 ///
 /// ```
@@ -40,6 +52,11 @@ pub trait Service: Send + Sync + 'static {
     fn bodies(&self, head: &RequestHead) -> Bodies {
         let _ = head;
         Bodies::Buffered
+    }
+
+    /// What of the limits on a request's time concerns it. All of them unless said otherwise.
+    fn timing(&self) -> Timing {
+        Timing::Request
     }
 
     /// Runs requests: called on a thread of the crew, which does not hold the loop, when requests are pending.
@@ -113,6 +130,10 @@ impl<F: Fn(Exchange) + Send + Sync + 'static> Service for Exchanges<F> {
 struct Sessions<F>(F);
 
 impl<F: Fn(Session) + Send + Sync + 'static> Service for Sessions<F> {
+    fn timing(&self) -> Timing {
+        Timing::Session
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         while let Some(session) = run.next_session() {
             (self.0)(session);
@@ -123,6 +144,10 @@ impl<F: Fn(Session) + Send + Sync + 'static> Service for Sessions<F> {
 struct Datagrams<F>(F);
 
 impl<F: Fn(Datagram) + Send + Sync + 'static> Service for Datagrams<F> {
+    fn timing(&self) -> Timing {
+        Timing::Session
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         while let Some(datagram) = run.next_datagram() {
             (self.0)(datagram);

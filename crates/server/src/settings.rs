@@ -49,6 +49,29 @@ impl Default for Timeouts {
     }
 }
 
+/// How long a request may be in the application before something is done about it. Times count from when a thread
+/// takes the request; zero: for ever.
+#[derive(Debug, Clone, Default)]
+pub struct Deadlines {
+    /// Its client is told 504, or is cut off where the answer has begun, and a [`Coroner`](crate::Coroner) is told. What
+    /// the service answers later reaches nobody. Zero.
+    pub timeout: Duration,
+    /// A [`Coroner`](crate::Coroner) is told; nothing else happens. Zero.
+    pub slow: Duration,
+    /// All threads have been inside for so long: a [`Coroner`](crate::Coroner) is told. Zero.
+    pub stuck: Duration,
+}
+
+/// How requests wait for a thread.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    /// How many may wait while no thread is free; more are answered 503 at once. `None`: as many as there are
+    /// connections.
+    pub size: Option<usize>,
+    /// In an overload the newest request is taken first: its client is the likeliest to wait still. No.
+    pub newest_first: bool,
+}
+
 /// How much is run back to back before what is complete is written.
 #[derive(Debug, Clone)]
 pub struct CohortLimits {
@@ -102,6 +125,10 @@ pub struct Settings {
     pub temporary: PathBuf,
     /// Bounds on a cohort.
     pub cohort: CohortLimits,
+    /// How requests wait for a thread.
+    pub queue: Queue,
+    /// How long a request may be in the application.
+    pub deadlines: Deadlines,
 }
 
 impl Default for Settings {
@@ -123,6 +150,8 @@ impl Default for Settings {
             hand_over_refused: false,
             temporary: std::env::temp_dir(),
             cohort: CohortLimits::default(),
+            queue: Queue::default(),
+            deadlines: Deadlines::default(),
         }
     }
 }

@@ -91,6 +91,11 @@ impl Overflow {
 impl Stream {
     /// `inner.out` holds the head, which goes out with the first piece.
     pub(crate) fn new(inner: Box<Inner>, crew: Arc<Crew>, framing: Framing) -> Self {
+        if framing.body == BodyFraming::UntilClose
+            && let Some(link) = &inner.link
+        {
+            link.is_open_ended();
+        }
         let owed = if let BodyFraming::Length(length) = framing.body { length } else { 0 };
         Self { inner: Some(inner), crew, framing, owed, chunk_left: 0, overflow: Overflow::default() }
     }

@@ -81,6 +81,13 @@ impl Transport {
         let _ = stdserve_sys::net::reset_on_close(self.as_fd());
     }
 
+    /// Tells a TCP client at once that the connection has failed.
+    pub(crate) fn reset(&self) {
+        if let Self::Tcp(socket) = self {
+            let _ = stdserve_sys::net::reset(socket.as_fd());
+        }
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // Fails only where the peer has ended the connection already.
         let _ = match self {

@@ -42,6 +42,11 @@ pub fn is_at_hand(file: &File, offset: u64) -> bool {
     rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, flags).is_ok()
 }
 
+/// Resets a TCP connection at once, though others hold descriptors of it (connect(2) with `AF_UNSPEC`).
+pub fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::connect_unspec(socket)?)
+}
+
 /// Makes the close of a TCP socket a reset (`SO_LINGER` of 0, socket(7)): what it has not sent is thrown away.
 pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(set_socket_linger(socket, Some(Duration::ZERO))?)

@@ -48,7 +48,7 @@ struct FieldSpan {
 }
 
 /// The head of a request. Made to be used again: [`clear`](RequestHead::clear) and every new head keep the memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestHead {
     bytes: Vec<u8>,
     fields: Vec<FieldSpan>,

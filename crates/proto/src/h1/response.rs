@@ -280,12 +280,13 @@ pub fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 /// Appends a whole response of the server's own: a refusal, a time-out, an overload. The body is `text` in one line
-/// under the status, as plain text. A `status` that is no final one becomes 500.
+/// under the status, as plain text. A `status` that is no final one becomes 500. `retry_after`: in how many seconds the
+/// client may try again (RFC 9110 §10.2.3).
 pub fn encode_error(
     out: &mut Vec<u8>,
     context: ResponseContext,
     status: u16,
-    text: &str,
+    (text, retry_after): (&str, Option<u32>),
     date: &[u8],
     server: Option<&[u8]>,
 ) -> Framing {
@@ -295,6 +296,9 @@ pub fn encode_error(
         return Framing::default();
     };
     append(out, b"Content-Type", b"text/plain; charset=utf-8");
+    if let Some(seconds) = retry_after {
+        append(out, b"Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
+    }
     // Three digits, a space, the phrase, a line end, the text, a line end.
     let size = 3 + 1 + phrase.len() + 1 + text.len() + 1;
     encoder.content_length = Some(size as u64);

@@ -48,7 +48,7 @@ pub use options::{ExecutableRule, Options, ResourceLimits, Stderr};
 
 use crate::crew::Run;
 use crate::observe::{Log, SilentLog};
-use crate::service::{Bodies, Service};
+use crate::service::{Bodies, Service, Timing};
 use launch::Launcher;
 use places::Places;
 use script::Scripts;
@@ -109,6 +109,10 @@ impl Service for Cgi {
             _ if self.options.buffer_bodies => Bodies::Buffered,
             BodyLength::Length(_) | BodyLength::Chunked => Bodies::Streamed,
         }
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Own
     }
 
     fn run(&self, run: &mut Run<'_>) {

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use super::baton::Member;
 use super::handover::{Rest, Sleep};
 use super::threads::Grower;
-use super::{Clock, Core, Crew, Next, QUIET, Run, TAKEOVER};
+use super::watch::{Finding, Seat};
+use super::{Clock, Core, Crew, GIVEN_UP, Next, QUIET, Run, TAKEOVER};
+use crate::coroner::{Case, Late};
 use crate::event_loop::EventLoop;
+use crate::event_loop::late::{Seated, Waited};
 
 /// A panic outside the application leaves a loop that nobody runs: the process ends, and its supervisor replaces it.
 struct AbortOnPanic;
@@ -95,8 +98,11 @@ impl Crew {
             core.pending.extend(event_loop.arrived());
             core.draining = event_loop.is_draining();
             let now = event_loop.now();
-            Self::expire(&mut core, &mut event_loop, now);
-            if event_loop.is_finished(core.handover.baton.inside() == 0 && core.pending.is_empty()) {
+            self.shed(&mut core, &mut event_loop, now);
+            self.look_after(&mut core, &mut event_loop, now);
+            let given_up = if core.draining { core.watch.given_up(GIVEN_UP, now) } else { 0 };
+            let awaited = usize::from(core.handover.baton.inside()).saturating_sub(given_up);
+            if event_loop.is_finished(awaited == 0 && core.pending.is_empty()) {
                 return self.stop(core, event_loop);
             }
             match core.next(self, now) {
@@ -106,7 +112,8 @@ impl Crew {
                     event_loop.settle();
                 }
                 Next::Lead(after) => {
-                    patience = Self::until_expiry(&core, now).into_iter().chain(after).min();
+                    let watched = core.watch.until_next(now);
+                    patience = Self::until_expiry(&core, now).into_iter().chain(after).chain(watched).min();
                     if !core.handed.is_empty() {
                         std::mem::swap(&mut core.handed, event_loop.handed());
                         drop(core);
@@ -117,11 +124,48 @@ impl Crew {
         }
     }
 
-    /// Requests that have waited too long for a thread are refused by the loop.
-    fn expire(core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
+    /// Requests that have waited too long for a thread, or are too many that do, are refused by the loop.
+    fn shed(&self, core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
         while core.pending.front().is_some_and(|first| first.deadline <= now) {
             if let Some(inner) = core.pending.pop_front() {
-                event_loop.refuse_queued(inner);
+                event_loop.refuse_queued(inner, Waited::TooLong);
+            }
+        }
+        let Some(room) = core.room(&self.settings, now) else { return };
+        while core.pending.len() > room {
+            // Whoever would be served last.
+            let last = if self.settings.queue.newest_first {
+                core.pending.pop_front()
+            } else {
+                core.pending.pop_back()
+            };
+            if let Some(inner) = last {
+                event_loop.refuse_queued(inner, Waited::TooMany);
+            }
+        }
+    }
+
+    /// Does what is to be done about requests that are in the application for too long.
+    fn look_after(&self, core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
+        for finding in core.watch.look(now) {
+            let late = |seat: &Seat<Seated>| Late {
+                id: seat.what.id,
+                head: Arc::clone(&seat.what.head),
+                peer: seat.what.peer,
+                client: seat.what.origin.address,
+                waited: seat.started.saturating_duration_since(seat.what.queued),
+                running: now.saturating_duration_since(seat.started),
+            };
+            let case = match finding {
+                Finding::Slow(member) => core.watch.seat(member).map(|seat| Case::Slow(late(seat))),
+                Finding::TimedOut(member) => core.watch.seat(member).map(|seat| {
+                    let told = event_loop.answer_late(&seat.what);
+                    Case::TimedOut(late(seat), told)
+                }),
+                Finding::AllStuck => Some(Case::AllStuck(core.watch.all().map(late).collect())),
+            };
+            if let (Some(case), Some(coroner)) = (case, &self.watchers.coroner) {
+                coroner.take(case);
             }
         }
     }
@@ -152,6 +196,7 @@ impl Crew {
         }
         self.run_service(me, clock, computed);
         let mut core = self.lock();
+        core.watch.end(me);
         let late = !core.handover.baton.is_runner(me);
         if let Some(mut event_loop) = core.handover.leave(me) {
             if late {

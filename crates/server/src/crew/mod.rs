@@ -1,7 +1,7 @@
 //! The crew: the threads of a loop, and the state that they share.
 //!
-//! [`baton`] decides, [`handover`] is where the loop lies between two leaders, [`member`] is what a thread does, [`run`] is what a service sees of a cohort, [`threads`] makes
-//! the threads. All of it stands under one lock, taken for a few instructions at a time; no thread holds it while it
+//! [`baton`] decides, [`handover`] is where the loop lies between two leaders, [`member`] is what a thread does, [`run`] is what a service sees of a cohort, [`watch`] knows
+//! who is in the application since when, [`threads`] makes the threads. All of it stands under one lock, taken for a few instructions at a time; no thread holds it while it
 //! polls, writes, or runs the application.
 
 pub(crate) mod baton;
@@ -10,6 +10,7 @@ mod member;
 pub(crate) mod predict;
 mod run;
 mod threads;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,9 @@ use stdserve_sys::thread_clock::ThreadClock;
 pub use run::{Arrival, Run};
 pub use threads::{StdThreads, ThreadSource};
 
+use crate::coroner::Coroner;
 use crate::event_loop::EventLoop;
+use crate::event_loop::late::Seated;
 use crate::exchange::{Inner, Place};
 use crate::link::Link;
 use crate::observe::{Log, Observer};
@@ -33,6 +36,7 @@ use baton::{Baton, Entry, Member};
 use handover::Handover;
 use predict::Predictor;
 use threads::Grower;
+use watch::{Limits, Watch};
 
 /// How long a runner may be in one request before the standby takes the loop.
 pub(crate) const TAKEOVER: Duration = Duration::from_millis(1);
@@ -42,6 +46,12 @@ const COMPUTING: Duration = Duration::from_millis(4);
 
 /// After so long without work the standby sleeps without a time limit.
 const QUIET: Duration = Duration::from_millis(50);
+
+/// A request that has waited so long says that there are more than can be run.
+const OVERLOAD: Duration = Duration::from_millis(100);
+
+/// How long a thread whose request's time is over may take to end before a server that ends goes without it.
+const GIVEN_UP: Duration = Duration::from_secs(1);
 
 /// Where a thread came out of a blocking request so recently, the next is expected soon: nobody is woken beforehand.
 const STEADY: Duration = Duration::from_micros(250);
@@ -120,6 +130,7 @@ pub(crate) struct Core {
     runner_route: u8,
     last_return: Option<Instant>,
     predictor: Predictor,
+    watch: Watch<Seated>,
     /// The loop accepts no more and waits for what runs.
     draining: bool,
     stopped: bool,
@@ -130,6 +141,12 @@ pub(crate) struct Core {
     pub(crate) standby_wakes: u64,
 }
 
+/// Who is told of what happens in the crew.
+pub(crate) struct Watchers {
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) coroner: Option<Arc<dyn Coroner>>,
+}
+
 /// The crew of one loop.
 pub(crate) struct Crew {
     core: Mutex<Core>,
@@ -137,7 +154,7 @@ pub(crate) struct Crew {
     waker: Waker,
     settings: Arc<Settings>,
     routes: Arc<Routes>,
-    observer: Arc<dyn Observer>,
+    watchers: Watchers,
     log: Arc<dyn Log>,
     grower: Grower,
 }
@@ -155,9 +172,17 @@ impl Crew {
         settings: Arc<Settings>,
         routes: Arc<Routes>,
         threads: Arc<dyn ThreadSource>,
-        (observer, log): (Arc<dyn Observer>, Arc<dyn Log>),
+        (watchers, log): (Watchers, Arc<dyn Log>),
     ) -> Arc<Self> {
         let now = Instant::now();
+        let deadlines = &settings.deadlines;
+        let limit_of = |time: Duration, told: bool| (told && !time.is_zero()).then_some(time);
+        let is_told = watchers.coroner.is_some();
+        let limits = Limits {
+            timeout: limit_of(deadlines.timeout, true),
+            slow: limit_of(deadlines.slow, is_told),
+            stuck: limit_of(deadlines.stuck, is_told),
+        };
         let limit = settings.threads.clamp(1, usize::from(Member::MAX) - 1) as Member;
         Arc::new(Self {
             core: Mutex::new(Core {
@@ -170,6 +195,7 @@ impl Crew {
                 runner_route: 0,
                 last_return: None,
                 predictor: Predictor::new(),
+                watch: Watch::new(limits, usize::from(limit)),
                 draining: false,
                 stopped: false,
                 turned: false,
@@ -180,7 +206,7 @@ impl Crew {
             waker,
             settings,
             routes,
-            observer,
+            watchers,
             log,
             grower: Grower::new(threads, usize::from(limit) + 1),
         })
@@ -263,8 +289,10 @@ impl Crew {
         done.inner.tell_outcome();
         let link = done.inner.link.clone();
         let urgent = done.end != End::Keep;
+        // Where the loop has answered in its place the connection is the loop's.
         if done.end == End::Abort
             && let Some(link) = &link
+            && !link.is_timed_out()
         {
             link.give_up();
         }
@@ -347,7 +375,36 @@ enum Next {
 impl Core {
     /// How long a leader may poll first: not at all where requests wait to be run, for which no event will come.
     fn patience(&self) -> Option<Duration> {
-        (!self.pending.is_empty()).then_some(Duration::ZERO)
+        if self.pending.is_empty() { self.watch.until_next(Instant::now()) } else { Some(Duration::ZERO) }
+    }
+
+    /// The request that is next in turn. In an overload that may be the one that came last: its client is the
+    /// likeliest to wait still.
+    fn next_pending(&self, newest_first: bool, now: Instant) -> Option<&Inner> {
+        let first = self.pending.front()?;
+        if newest_first && now.saturating_duration_since(first.queued) >= OVERLOAD {
+            return self.pending.back().map(|last| &**last);
+        }
+        Some(first)
+    }
+
+    fn pop_pending(&mut self, newest_first: bool, now: Instant) -> Option<Box<Inner>> {
+        let first = self.pending.front()?;
+        if newest_first && now.saturating_duration_since(first.queued) >= OVERLOAD {
+            return self.pending.pop_back();
+        }
+        self.pending.pop_front()
+    }
+
+    /// How many requests may wait beside those that can be run now.
+    fn room(&self, settings: &Settings, now: Instant) -> Option<usize> {
+        let size = settings.queue.size?;
+        let held_up = match self.handover.baton.entry() {
+            Entry::Yes | Entry::Grow => false,
+            Entry::Full => true,
+            Entry::RunnerWaits | Entry::RunnerBusy => now.saturating_duration_since(self.since) >= COMPUTING,
+        };
+        Some(if held_up { size } else { size + settings.cohort.requests })
     }
 
     /// Whether the leader enters the application.

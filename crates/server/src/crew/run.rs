@@ -7,6 +7,7 @@ use super::baton::Member;
 use super::predict::{QUICK, was_blocked};
 use super::{Clock, Core, Crew, Done, End, STEADY};
 use crate::datagram::Datagram;
+use crate::event_loop::late::Seated;
 use crate::exchange::{Exchange, Inner, Raw};
 use crate::observe::Started;
 use crate::session::Session;
@@ -105,7 +106,8 @@ impl<'a> Run<'a> {
     /// The service that the front of the queue is for, if the cohort goes on with it.
     pub(super) fn turn_to_next(&mut self) -> Option<u16> {
         let core = self.crew.lock();
-        let next = core.pending.front()?.mount.service;
+        let newest_first = self.crew.settings().queue.newest_first;
+        let next = core.next_pending(newest_first, Instant::now())?.mount.service;
         // Each service is given one chance in a row: one that takes nothing has had its.
         if self.count == self.seen && self.began.is_some() || self.over {
             return None;
@@ -118,13 +120,15 @@ impl<'a> Run<'a> {
     fn take(&mut self) -> Option<Box<Inner>> {
         let now = Instant::now();
         let learned = self.current.take().map(|current| {
-            self.crew.observer.left(usize::from(self.me));
+            self.crew.watchers.observer.left(usize::from(self.me));
             self.judge(&current, now)
         });
         let limits = &self.crew.settings().cohort;
+        let newest_first = self.crew.settings().queue.newest_first;
         let mut gone = Vec::new();
         let mut core = self.crew.lock();
         if let Some((route, blocked, expected)) = learned {
+            core.watch.end(self.me);
             // A quick request on a route that is not expected to block teaches nothing new.
             if blocked || expected {
                 core.predictor.learn(route, blocked);
@@ -137,7 +141,8 @@ impl<'a> Run<'a> {
         let budget = if core.handover.baton.inside() > 1 { limits.shared } else { limits.alone };
         let spent = self.count >= limits.requests
             || (self.count > 0 && now.saturating_duration_since(began) >= budget);
-        if core.pending.front().is_some_and(|first| first.mount.service != self.service) {
+        let next = core.next_pending(newest_first, now);
+        if next.is_some_and(|next| next.mount.service != self.service) {
             return None;
         }
         if spent || !core.handover.baton.start(self.me) {
@@ -145,7 +150,7 @@ impl<'a> Run<'a> {
             return None;
         }
         let inner = loop {
-            let Some(inner) = core.pending.pop_front() else {
+            let Some(inner) = core.pop_pending(newest_first, now) else {
                 self.hand_over_gone(&mut core, &mut gone);
                 return None;
             };
@@ -155,6 +160,10 @@ impl<'a> Run<'a> {
                 break inner;
             }
         };
+        if core.watch.is_on() && !core.turned {
+            let timing = self.crew.routes.service(self.service).timing();
+            core.watch.begin(self.me, Seated::of(&inner), timing, now);
+        }
         core.since = now;
         core.runner_base = (self.computed, self.read_at);
         core.runner_route = inner.route;
@@ -175,7 +184,7 @@ impl<'a> Run<'a> {
         }
         self.count += 1;
         self.current = Some(Current { since: now, route: inner.route, expected });
-        self.crew.observer.began(
+        self.crew.watchers.observer.began(
             usize::from(self.me),
             &Started {
                 id: inner.id,
@@ -218,7 +227,7 @@ impl<'a> Run<'a> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         if self.current.is_some() {
-            self.crew.observer.left(usize::from(self.me));
+            self.crew.watchers.observer.left(usize::from(self.me));
         }
     }
 }

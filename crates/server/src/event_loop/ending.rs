@@ -24,32 +24,38 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Refused {
     status: u16,
     why: Cow<'static, str>,
+    /// In how many seconds the client may try again.
+    retry_after: Option<u32>,
 }
+
+/// When a client may try again that met an overload, in seconds: most are over by then.
+const RETRY_AFTER: u32 = 1;
 
 impl Refused {
     pub(super) fn of(refusal: Refusal) -> Self {
-        Self { status: refusal.status(), why: Cow::Borrowed(refusal.reason()) }
+        Self { status: refusal.status(), why: Cow::Borrowed(refusal.reason()), retry_after: None }
     }
 
     pub(super) fn body_too_large(limit: u64) -> Self {
-        Self { status: 413, why: Cow::Owned(format!("the body is larger than {limit} bytes")) }
+        let why = Cow::Owned(format!("the body is larger than {limit} bytes"));
+        Self { status: 413, why, retry_after: None }
     }
 
     /// A tunnel is not an origin server's to give (RFC 9110 §9.3.6).
     pub(super) fn no_proxy() -> Self {
-        Self { status: 501, why: Cow::Borrowed("CONNECT is for proxies") }
+        Self { status: 501, why: Cow::Borrowed("CONNECT is for proxies"), retry_after: None }
     }
 
     pub(super) fn no_room() -> Self {
-        Self { status: 503, why: Cow::Borrowed("there is no room for the body now") }
+        Self::too_busy("there is no room for the body now")
     }
 
     pub(super) fn too_busy(why: &'static str) -> Self {
-        Self { status: 503, why: Cow::Borrowed(why) }
+        Self { status: 503, why: Cow::Borrowed(why), retry_after: Some(RETRY_AFTER) }
     }
 
     fn too_slow(why: &'static str) -> Self {
-        Self { status: 408, why: Cow::Borrowed(why) }
+        Self { status: 408, why: Cow::Borrowed(why), retry_after: None }
     }
 }
 
@@ -109,7 +115,10 @@ impl EventLoop {
             self.observer.connections(self.open());
             return self.recycle(Some(inner));
         }
-        self.report(&inner, end == End::Abort);
+        // One whose time was over was told of when its client was answered.
+        if !inner.link.as_ref().is_some_and(|link| link.is_timed_out()) {
+            self.report(&inner, end == End::Abort);
+        }
         let slot = self.slot(inner.token).filter(|slot| {
             let connection = &self.connections[*slot];
             connection.number == inner.number && connection.phase == Phase::Running
@@ -205,7 +214,8 @@ impl EventLoop {
         let head_only = inner.head.method() == b"HEAD";
         let context = ResponseContext { version: Version::Http11, head_only, keep_alive: false };
         with_date(|date| {
-            encode_error(&mut inner.out, context, refused.status, &refused.why, date, server);
+            let text = (&*refused.why, refused.retry_after);
+            encode_error(&mut inner.out, context, refused.status, text, date, server);
         });
         let sent = connection.link.send_whole(&mut inner.out, Some(self.now));
         self.log.debug(&format!("refused with {}: {}", refused.status, refused.why));
@@ -222,19 +232,7 @@ impl EventLoop {
         }
     }
 
-    /// A request that waited too long for a free thread.
-    pub(crate) fn refuse_queued(&mut self, mut inner: Box<Inner>) {
-        inner.place = None;
-        self.budget.give_back(std::mem::take(&mut inner.reserved));
-        let Some(slot) = self.slot(inner.token) else { return };
-        if self.connections[slot].number == inner.number {
-            self.connections[slot].inner = Some(inner);
-            self.refuse(slot, &Refused::too_busy("no thread became free in time"));
-            self.bury();
-        }
-    }
-
-    fn begin_linger(&mut self, slot: usize, shut: bool) {
+    pub(super) fn begin_linger(&mut self, slot: usize, shut: bool) {
         let connection = &mut self.connections[slot];
         connection.phase = Phase::Lingering { shut };
         connection.inlet = None;
@@ -375,7 +373,7 @@ impl EventLoop {
     /// A connection is over. It is taken away at the end of the turn: until then its slot stays its own.
     pub(super) fn doom(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
-        if connection.phase == Phase::Running {
+        if connection.phase == Phase::Running || connection.link.is_timed_out() {
             // A crew thread may still write: it sees that this reaches nobody. The last owner closes.
             connection.link.give_up();
         }

@@ -2,10 +2,11 @@
 //!
 //! A turn polls once, accepts, reads what is ready, and keeps the time-outs. Complete requests come out by
 //! [`arrived`](EventLoop::arrived); answers go in by [`settle`](EventLoop::settle).
-//! [`accepting`], [`reading`] and [`ending`] hold the parts.
+//! [`accepting`], [`reading`], [`ending`] and [`late`] hold the parts.
 
 mod accepting;
 mod ending;
+pub(crate) mod late;
 mod reading;
 
 use std::collections::VecDeque;

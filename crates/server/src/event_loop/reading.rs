@@ -118,7 +118,7 @@ impl EventLoop {
         while self.connections[slot].takes_input() {
             let connection = &mut self.connections[slot];
             let head = match &mut connection.inner {
-                Some(inner) => &mut inner.head,
+                Some(inner) => Arc::make_mut(&mut inner.head),
                 // Of a body that the service reads while it runs, the head is with the service.
                 None => &mut self.no_head,
             };
@@ -195,7 +195,7 @@ impl EventLoop {
         };
         inner.origin = forwarded::apply(inner.head.fields(), peer, &self.settings.trust);
         if inner.origin.strip {
-            inner.head.remove_fields(forwarded::is_forwarding_field);
+            Arc::make_mut(&mut inner.head).remove_fields(forwarded::is_forwarding_field);
         }
         inner.mount = self.routes.find(&inner.head);
         if inner.head.method() == b"CONNECT" {

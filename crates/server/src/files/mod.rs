@@ -36,7 +36,7 @@ use stdserve_sys::beneath::Root;
 
 use crate::crew::Run;
 use crate::exchange::Exchange;
-use crate::service::{Bodies, Service};
+use crate::service::{Bodies, Service, Timing};
 use kept::Kept;
 use rules::Rules;
 
@@ -86,6 +86,10 @@ impl Service for Files {
             return Bodies::Streamed;
         }
         Bodies::Buffered
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Own
     }
 
     fn run(&self, run: &mut Run<'_>) {

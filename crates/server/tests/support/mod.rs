@@ -58,7 +58,11 @@ impl Running {
         Self::built(settings, service, |builder| builder)
     }
 
-    fn built(settings: Settings, service: impl Service, more: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn built(
+        settings: Settings,
+        service: impl Service,
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let anywhere = BindAddress::Tcp("127.0.0.1:0".parse().unwrap());
         let listeners = Registry::open(&[(None, anywhere)], 128).unwrap();
         let listeners: Vec<_> =

@@ -1,0 +1,118 @@
+//! Requests that are answered by the loop since the application does not: those that wait for a thread in vain, and
+//! those whose time is over.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Instant;
+
+use stdserve_proto::forwarded::Origin;
+use stdserve_proto::h1::{RequestHead, ResponseContext, Version, encode_error};
+
+use super::EventLoop;
+use super::ending::Refused;
+use crate::connection::Phase;
+use crate::coroner::Told;
+use crate::exchange::{Inner, Peer, with_date};
+use crate::link::TimedOut;
+use crate::observe::Record;
+
+/// What is known of a request while a thread has it, without asking that thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Seated {
+    pub(crate) id: u64,
+    pub(crate) token: usize,
+    pub(crate) number: u32,
+    pub(crate) head: Arc<RequestHead>,
+    pub(crate) peer: Peer,
+    /// Without the texts of it, which would have to be copied.
+    pub(crate) origin: Origin,
+    pub(crate) queued: Instant,
+}
+
+impl Seated {
+    pub(crate) fn of(inner: &Inner) -> Self {
+        let Origin { address, port, scheme, .. } = inner.origin;
+        Self {
+            id: inner.id,
+            token: inner.token,
+            number: inner.number,
+            head: Arc::clone(&inner.head),
+            peer: inner.peer,
+            origin: Origin { address, port, scheme, ..Origin::default() },
+            queued: inner.queued,
+        }
+    }
+}
+
+/// Why a request is refused that waits for a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// For so long as requests may.
+    TooLong,
+    /// With more others than may.
+    TooMany,
+}
+
+impl EventLoop {
+    /// Refuses a request that waits for a free thread.
+    pub(crate) fn refuse_queued(&mut self, mut inner: Box<Inner>, waited: Waited) {
+        inner.place = None;
+        self.budget.give_back(std::mem::take(&mut inner.reserved));
+        let Some(slot) = self.slot(inner.token) else { return };
+        if self.connections[slot].number == inner.number {
+            self.connections[slot].inner = Some(inner);
+            let why = match waited {
+                Waited::TooLong => "no thread became free in time",
+                Waited::TooMany => "too many requests wait for a thread",
+            };
+            self.refuse(slot, &Refused::too_busy(why));
+            self.bury();
+        }
+    }
+
+    /// The time of a request is over that a thread has: answers 504 in its place, or cuts off what has begun. From then
+    /// on that thread sends to nobody.
+    pub(crate) fn answer_late(&mut self, seated: &Seated) -> Told {
+        let Some(slot) = self.slot(seated.token) else { return Told::Nobody };
+        let connection = &self.connections[slot];
+        if connection.number != seated.number || connection.phase != Phase::Running {
+            return Told::Answered;
+        }
+        let mut answer = Vec::new();
+        let head_only = seated.head.method() == b"HEAD";
+        let context = ResponseContext { version: Version::Http11, head_only, keep_alive: false };
+        let server = self.settings.server_name.as_deref().map(str::as_bytes);
+        let text = ("the application did not answer in time", None);
+        with_date(|date| encode_error(&mut answer, context, 504, text, date, server));
+        let told = match connection.link.time_out(&mut answer, self.now) {
+            TimedOut::Answered(sent) => {
+                if sent.all {
+                    connection.link.transport.shutdown(Shutdown::Write);
+                }
+                self.begin_linger(slot, sent.all);
+                self.observer.ended(&Record {
+                    id: seated.id,
+                    peer: seated.peer,
+                    origin: &seated.origin,
+                    head: &seated.head,
+                    status: 504,
+                    answer: &[],
+                    sent: 0,
+                    queued: seated.queued,
+                    ended: self.now,
+                    aborted: false,
+                });
+                Told::Refused
+            }
+            TimedOut::Begun => {
+                connection.link.cut();
+                self.doom(slot);
+                Told::Cut
+            }
+            TimedOut::Finished => Told::Answered,
+            TimedOut::Gone => Told::Nobody,
+        };
+        self.bury();
+        told
+    }
+}
