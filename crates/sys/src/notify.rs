@@ -38,7 +38,10 @@ impl Notifier {
             [b'/', ..] => SocketAddrUnix::new(path)?,
             // Others (vsock:) are for whole virtual machines.
             _ => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "neither a path nor an abstract name"));
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "neither a path nor an abstract name",
+                ));
             }
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -337,7 +337,7 @@ impl Connection {
 
     fn refuse(&mut self, status: u16, text: &str) {
         let context = ResponseContext { version: Version::Http11, head_only: false, keep_alive: false };
-        h1::encode_error(&mut self.out, context, status, text, date().as_bytes(), None);
+        h1::encode_error(&mut self.out, context, status, (text, None), date().as_bytes(), None);
         self.state = State::Ends;
     }
 
@@ -398,7 +398,14 @@ impl Connection {
                 // All that stands in these heads is the plane's own: a mistake here, and no matter of the client's.
                 self.out.truncate(start);
                 let context = ResponseContext { keep_alive: false, head_only: true, ..context };
-                h1::encode_error(&mut self.out, context, 500, &error.to_string(), date.as_bytes(), None)
+                h1::encode_error(
+                    &mut self.out,
+                    context,
+                    500,
+                    (&error.to_string(), None),
+                    date.as_bytes(),
+                    None,
+                )
             }
         }
     }
