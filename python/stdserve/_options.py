@@ -67,6 +67,12 @@ class ServerOptions(TypedDict, total=False):
     worker_connections: int
     #: Most requests of a worker; 503 past it. Default: no limit
     limit_concurrency: int
+    #: Most requests that wait for a thread; 503 past it. Default: no limit
+    queue_size: int
+    #: That is, when one has waited for 100 ms. Some requests are then answered in time where
+    #: otherwise all would be late; those that wait in vain end by `--queue-timeout`. With
+    #: `--queue-size` the oldest is refused, not the newest. Default: false
+    lifo: bool
     #: For a request head to arrive; 408 after it. Default: 30s
     header_timeout: Time
     #: Over which --body-rate is judged. Default: 10s
@@ -140,6 +146,14 @@ class RunOptions(ServerOptions, total=False):
     reload_include: str | Sequence[str]
     #: With --reload: do not watch these files; repeatable. Default: nothing
     reload_exclude: str | Sequence[str]
+    #: For one request in the application; 504 after it. Default: 0
+    timeout: Time
+    #: After which a request's stack is logged; 0 never. Default: 30s
+    slow_request: Time
+    #: After which all threads being busy is logged. Default: 60s
+    deadlock_timeout: Time
+    #: Otherwise that of the request alone; of a deadlock all are always shown. Default: false
+    autopsy_all: bool
     #: Colours: auto, always or never. Default: auto
     color: Literal["auto", "always", "never"]
     #: Operations plane: HOST:PORT, unix:PATH or none. Default: auto

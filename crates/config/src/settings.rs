@@ -132,6 +132,10 @@ pub struct Limits {
     pub worker_connections: usize,
     /// How many requests of one worker may run or wait; none: no limit.
     pub concurrency: Option<usize>,
+    /// How many requests may wait while no thread is free; none: no limit.
+    pub queue: Option<usize>,
+    /// Whether the newest request goes first in an overload.
+    pub lifo: bool,
     /// The least rate of a request body, in bytes a second; 0: any.
     pub body_rate: u64,
 }
@@ -151,6 +155,14 @@ pub struct Timeouts {
     pub linger: Duration,
     /// How long a request waits for a thread before it is answered 503.
     pub queue: Duration,
+    /// How long a request may be in the application; zero: as long as it likes.
+    pub request: Duration,
+    /// After how long in the application a request's stack is logged; zero: never.
+    pub slow: Duration,
+    /// After how long without a free thread all stacks are logged; zero: never.
+    pub deadlock: Duration,
+    /// Whether an autopsy shows the stacks of all threads.
+    pub autopsy_all: bool,
     /// How long requests that run may take to end when the server stops.
     pub graceful: Duration,
     /// How long an idle connection is kept when draining.

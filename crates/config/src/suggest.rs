@@ -22,8 +22,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
             "limit-max-requests",
             "max-requests",
             "max-requests-jitter",
-            "timeout",
-            "t",
             "daemon",
             "pid",
             "user",

@@ -35,6 +35,12 @@ pub fn settings(options: &Settings) -> stdserve_server::Settings {
         trust: trust(&options.proxy.trusted),
         server_name: options.http.server_header.then(|| "stdserve".to_owned()),
         record_answer: matches!(&options.logging.access_format, AccessFormat::Text(text) if text.contains("}o")),
+        queue: stdserve_server::Queue { size: limits.queue, newest_first: limits.lifo },
+        deadlines: stdserve_server::Deadlines {
+            timeout: times.request,
+            slow: times.slow,
+            stuck: times.deadlock,
+        },
         ..stdserve_server::Settings::default()
     };
     if let Some(folder) = &options.process.temp_dir {

@@ -18,6 +18,8 @@ pub(super) const OPTIONS: &[Opt] = &[
     RESPONSE_BUFFER,
     WORKER_CONNECTIONS,
     CONCURRENCY,
+    QUEUE_SIZE,
+    LIFO,
 ];
 
 const REQUEST_LINE: Opt = Opt {
@@ -125,5 +127,28 @@ const CONCURRENCY: Opt = Opt {
     help: "Most requests of a worker; 503 past it",
     doc: "Counts requests that run and those that wait for a thread. `0` means no limit.",
     field: Field::MaybeCount(|s| &mut s.limits.concurrency, "0", 1, usize::MAX),
+    ..LIMITS
+};
+
+const QUEUE_SIZE: Opt = Opt {
+    name: "queue-size",
+    metavar: "N",
+    unset: "no limit",
+    help: "Most requests that wait for a thread; 503 past it",
+    doc: "Counted while no thread is free. One more is answered 503 at once, with `Retry-After`. `0` means no limit: \
+        as many as there are connections.",
+    field: Field::MaybeCount(|s| &mut s.limits.queue, "0", 1, usize::MAX),
+    ..LIMITS
+};
+
+const LIFO: Opt = Opt {
+    name: "lifo",
+    metavar: "",
+    default: Some("false"),
+    help: "In an overload the newest request goes first",
+    doc: "That is, when one has waited for 100 ms. Some requests are then answered in time where otherwise all would be \
+        late; those that wait in vain end by `--queue-timeout`. With `--queue-size` the oldest is refused, not the \
+        newest.",
+    field: Field::Switch(|s| &mut s.limits.lifo),
     ..LIMITS
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::HTTP;
+use super::{HTTP, PYTHON};
 use crate::field::Field;
 use crate::option::{Group, Opt, Scope};
 use crate::verb::Verb;
@@ -12,8 +12,20 @@ const TIMEOUTS: Opt = Opt { group: Group::Timeouts, verbs: HTTP, metavar: "TIME"
 /// Below this a time-out would end honest requests.
 const LEAST: Duration = Duration::from_millis(10);
 
-pub(super) const OPTIONS: &[Opt] =
-    &[HEADER, BODY_PERIOD, KEEP_ALIVE, QUEUE, WRITE, LINGER, GRACEFUL, DRAIN_IDLE];
+pub(super) const OPTIONS: &[Opt] = &[
+    HEADER,
+    BODY_PERIOD,
+    KEEP_ALIVE,
+    QUEUE,
+    REQUEST,
+    SLOW,
+    DEADLOCK,
+    AUTOPSY_ALL,
+    WRITE,
+    LINGER,
+    GRACEFUL,
+    DRAIN_IDLE,
+];
 
 const HEADER: Opt = Opt {
     name: "header-timeout",
@@ -50,6 +62,58 @@ const QUEUE: Opt = Opt {
     help: "For a free thread; 503 after it",
     doc: "All threads of the worker are busy meanwhile; see `--threads`.",
     field: Field::Time(|s| &mut s.timeouts.queue, LEAST),
+    ..TIMEOUTS
+};
+
+const REQUEST: Opt = Opt {
+    name: "timeout",
+    short: Some('t'),
+    verbs: PYTHON,
+    embedded: false,
+    default: Some("0"),
+    help: "For one request in the application; 504 after it",
+    doc: "`0` means no limit. When it has passed, an autopsy is logged, the client is answered 504 (or cut off, where \
+        the answer has begun), and `stdserve.RequestTimeout` is raised in the thread; the worker finishes its other \
+        requests and is replaced. For `tcp` and `udp` it is the time that a handler may take, and nothing is \
+        answered. See [deadlines](deadlines.md).",
+    field: Field::Time(|s| &mut s.timeouts.request, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+/// What runs Python for requests.
+const REQUESTS: &[Verb] = &[Verb::Serve, Verb::Rpc];
+
+const SLOW: Opt = Opt {
+    name: "slow-request",
+    verbs: REQUESTS,
+    embedded: false,
+    default: Some("30s"),
+    help: "After which a request's stack is logged; 0 never",
+    doc: "The request goes on. At most once a minute for the same place in the code.",
+    field: Field::Time(|s| &mut s.timeouts.slow, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+const DEADLOCK: Opt = Opt {
+    name: "deadlock-timeout",
+    verbs: REQUESTS,
+    embedded: false,
+    default: Some("60s"),
+    help: "After which all threads being busy is logged",
+    doc: "All `--threads` are inside the application, and none has come out for so long: it is said once, with the \
+        stacks of all threads, until one comes out. `0` means never.",
+    field: Field::Time(|s| &mut s.timeouts.deadlock, Duration::ZERO),
+    ..TIMEOUTS
+};
+
+const AUTOPSY_ALL: Opt = Opt {
+    name: "autopsy-all",
+    verbs: PYTHON,
+    embedded: false,
+    default: Some("false"),
+    help: "Show all threads in autopsies",
+    doc: "Otherwise that of the request alone; of a deadlock all are always shown.",
+    field: Field::Switch(|s| &mut s.timeouts.autopsy_all),
     ..TIMEOUTS
 };
 
