@@ -103,6 +103,14 @@ impl ErrorLog {
         }
     }
 
+    /// Messages that could not be written.
+    pub(crate) fn dropped(&self) -> u64 {
+        match &self.sink {
+            Sink::Queued(writer) => writer.dropped(),
+            Sink::Off | Sink::Direct(_) => 0,
+        }
+    }
+
     /// Writes out what is left, within `limit`.
     pub fn close(&self, limit: Duration) {
         if let Sink::Queued(writer) = &self.sink {

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stdserve_config::{AccessFormat, Settings};
 use stdserve_proto::access_log::{self, Entry, Format, Time};
-use stdserve_proto::forwarded::Scheme;
-use stdserve_server::{Observer, Peer, Record};
+use stdserve_proto::forwarded::{Origin, Scheme};
+use stdserve_proto::h1::RequestHead;
+use stdserve_server::{Load, Observer, Peer, Record, Started, Traffic, Waiting};
 use stdserve_sys::log_writer::{LogFile, LogWriter};
-use stdserve_sys::scoreboard::{Row, Scoreboard, State};
+use stdserve_sys::process;
+use stdserve_sys::scoreboard::{self, Row, Scoreboard, State};
 
-use crate::log;
+use crate::log::{self, ErrorLog};
 
 /// How much of the access log may wait to be written, in bytes.
 const QUEUE: usize = 4 << 20;
@@ -38,6 +40,8 @@ impl AccessLog {
 /// A worker's row of the scoreboard, and those of its group.
 pub(crate) struct Seats {
     pub(crate) board: Arc<Scoreboard>,
+    /// Where the worker's own messages go, for how many were lost.
+    pub(crate) log: Arc<ErrorLog>,
     /// This worker's row.
     pub(crate) slot: usize,
     /// All workers of its group, which share its listeners.
@@ -57,6 +61,60 @@ pub struct Watcher {
     access: Option<AccessLog>,
     seats: Option<Seats>,
     open: AtomicUsize,
+    clock: Clock,
+}
+
+/// Puts the times of this process into the scoreboard's clock, without asking for either.
+struct Clock {
+    instant: Instant,
+    /// The same moment, in milliseconds of the scoreboard's clock.
+    millis: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { instant: Instant::now(), millis: scoreboard::now() }
+    }
+
+    fn millis(&self, time: Instant) -> u64 {
+        self.millis + time.saturating_duration_since(self.instant).as_millis() as u64
+    }
+}
+
+/// What of a request identifies it for an operator.
+struct Known<'a> {
+    id: u64,
+    peer: Peer,
+    origin: &'a Origin,
+    head: &'a RequestHead,
+    queued: Instant,
+}
+
+impl Known<'_> {
+    /// As it is written into the scoreboard; `taken`: when, and by which thread.
+    fn entry(&self, clock: &Clock, taken: Option<(Instant, u32)>) -> scoreboard::Entry<'_> {
+        let head = self.head;
+        let line: [&[u8]; 5] = if head.method().is_empty() {
+            [b""; 5]
+        } else {
+            [head.method(), b" ", head.target(), b" ", head.version().as_str().as_bytes()]
+        };
+        scoreboard::Entry {
+            id: self.id,
+            arrived: clock.millis(self.queued),
+            began: taken.map(|(began, _)| clock.millis(began)),
+            thread: taken.map_or(0, |(_, thread)| thread),
+            client: self.origin.address.or(address(self.peer)),
+            line,
+        }
+    }
+}
+
+fn address(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Ip(address) => Some(address.ip()),
+        Peer::Unix => None,
+    }
 }
 
 /// A worker that has not turned its loop for so long does not count when connections are shared out.
@@ -65,7 +123,12 @@ const STALE: Duration = Duration::from_secs(3);
 impl Watcher {
     /// For a server in a process of somebody else's: opens the access log, where the options want one.
     pub fn alone(options: &Settings) -> io::Result<Self> {
-        Ok(Self { access: AccessLog::open(options)?, seats: None, open: AtomicUsize::new(0) })
+        Ok(Self {
+            access: AccessLog::open(options)?,
+            seats: None,
+            open: AtomicUsize::new(0),
+            clock: Clock::new(),
+        })
     }
 
     /// For a worker.
@@ -91,13 +154,55 @@ impl Watcher {
         let seats = self.seats.as_ref()?;
         seats.board.row(seats.slot)
     }
+
+    /// Log lines that were lost.
+    fn dropped(&self) -> u64 {
+        let access = self.access.as_ref().map_or(0, |access| access.writer.dropped());
+        access + self.seats.as_ref().map_or(0, |seats| seats.log.dropped())
+    }
 }
 
 impl Observer for Watcher {
+    fn began(&self, seat: usize, started: &Started<'_>) {
+        let Some(row) = self.row() else { return };
+        let Started { id, peer, origin, head, queued, started } = *started;
+        row.queue_time.observe(started.saturating_duration_since(queued));
+        if seat < scoreboard::RUNNING {
+            let known = Known { id, peer, origin, head, queued };
+            let thread = process::this_thread();
+            row.in_hand.begin(seat, &known.entry(&self.clock, Some((started, thread))));
+        }
+    }
+
+    fn left(&self, seat: usize, took: Duration) {
+        if let Some(row) = self.row() {
+            row.app_time.observe(took);
+            row.in_hand.end(seat);
+        }
+    }
+
+    fn load(&self, load: &Load) {
+        if let Some(row) = self.row() {
+            row.threads.store(load.threads as u64, Ordering::Relaxed);
+            row.running.store(load.busy as u64, Ordering::Relaxed);
+            row.queued.store(load.queued as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn waiting(&self, requests: &mut dyn Iterator<Item = Waiting<'_>>) {
+        let Some(row) = self.row() else { return };
+        row.in_hand.wait(|write| {
+            for Waiting { id, peer, origin, head, queued } in requests {
+                if !write(&Known { id, peer, origin, head, queued }.entry(&self.clock, None)) {
+                    break;
+                }
+            }
+        });
+    }
+
     fn ended(&self, record: &Record<'_>) {
         if let Some(row) = self.row() {
             row.requests.fetch_add(1, Ordering::Relaxed);
-            row.bytes_out.fetch_add(record.sent, Ordering::Relaxed);
             row.count_status(if record.aborted { 0 } else { record.status });
         }
         if let Some(access) = &self.access {
@@ -114,9 +219,14 @@ impl Observer for Watcher {
         }
     }
 
-    fn turned(&self) {
-        if let Some(row) = self.row() {
-            row.beat(self.open.load(Ordering::Relaxed) as u64);
+    fn turned(&self, traffic: &Traffic) {
+        const SECOND: u64 = 1000;
+        let Some(row) = self.row() else { return };
+        let before = row.updated.load(Ordering::Relaxed) / SECOND;
+        row.beat(self.open.load(Ordering::Relaxed) as u64);
+        row.count(traffic.accepted, traffic.arrived, traffic.received, traffic.sent);
+        if row.updated.load(Ordering::Relaxed) / SECOND != before {
+            row.log_dropped.store(self.dropped(), Ordering::Relaxed);
         }
     }
 
@@ -138,15 +248,11 @@ fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
     // `record.ended` is when the turn began: a request that came and went within one would have taken no time.
     let duration = record.queued.elapsed();
     let came = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(duration);
-    let peer: Option<IpAddr> = match record.peer {
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix => None,
-    };
     let head = record.head;
     let known = !head.method().is_empty();
     let entry = Entry {
         time: Time { seconds: came.as_secs() as i64, micros: came.subsec_micros(), offset: 0 },
-        remote: record.origin.address.or(peer),
+        remote: record.origin.address.or(address(record.peer)),
         method: head.method(),
         target: head.target(),
         path: head.path(),

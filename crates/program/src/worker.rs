@@ -71,7 +71,8 @@ fn serve(
     let told = Arc::clone(&log) as Arc<dyn Log>;
     let place = Place { settings: options, workers: group.workers, log: &told };
     let services = services::make(interpreter, &group.spec.services, &place)?;
-    let seats = Seats { board: Arc::clone(&setup.board), slot, group: group.slots.clone() };
+    let seats =
+        Seats { board: Arc::clone(&setup.board), log: Arc::clone(&log), slot, group: group.slots.clone() };
     let watcher = Arc::new(Watcher::of_worker(options, seats)?);
     let _guard = Guard::new(&seat);
     let seat = Arc::new(seat);

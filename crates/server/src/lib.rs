@@ -193,7 +193,7 @@ pub use crew::{Arrival, Run, StdThreads, ThreadSource};
 pub use datagram::Datagram;
 pub use exchange::{Exchange, ListenerInfo, Outcome, Peer};
 pub use incoming::Incoming;
-pub use observe::{Log, Observer, Record, SilentLog, Started};
+pub use observe::{Load, Log, Observer, Record, SilentLog, Started, Traffic, Waiting};
 pub use routes::Mount;
 pub use server::{Builder, Control, Order, Server, Watch};
 pub use service::{Bodies, NotFound, Service, Timing, datagrams, exchanges, sessions};

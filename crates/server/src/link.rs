@@ -37,6 +37,7 @@ pub(crate) struct Link {
     loop_waits: AtomicBool,
     sending: Mutex<Sending>,
     room: Condvar,
+    budget: Arc<Budget>,
     /// What the service keeps with the connection.
     attachment: Mutex<Attachment>,
 }
@@ -105,11 +106,12 @@ impl Link {
             shut: AtomicBool::new(false),
             loop_waits: AtomicBool::new(false),
             sending: Mutex::new(Sending {
-                queue: Outbound::new(budget),
+                queue: Outbound::new(Arc::clone(&budget)),
                 finished: true,
                 begun: false,
                 progress: now,
             }),
+            budget,
             room: Condvar::new(),
             attachment: Mutex::default(),
         }
@@ -378,6 +380,7 @@ impl Link {
                 // The file became shorter than it was.
                 Ok(0) => return Err(self.failed()),
                 Ok(count) => {
+                    self.budget.has_gone(count);
                     offset += count as u64;
                     left -= count as u64;
                 }
@@ -452,7 +455,10 @@ impl Link {
             return Err(Gone);
         }
         match send(&self.transport) {
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.budget.has_gone(count);
+                Ok(count)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(_) => Err(self.failed()),
         }

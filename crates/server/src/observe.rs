@@ -1,6 +1,6 @@
 //! Who is told what the engine does: log lines, and a record of each exchange.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stdserve_proto::forwarded::Origin;
 use stdserve_proto::h1::RequestHead;
@@ -66,8 +66,47 @@ pub struct Started<'a> {
     pub started: Instant,
 }
 
+/// A request that waits for a thread of the crew.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    /// The request's number.
+    pub id: u64,
+    /// Who is connected.
+    pub peer: Peer,
+    /// What trusted proxies say.
+    pub origin: &'a Origin,
+    /// The head; empty for connections and datagrams.
+    pub head: &'a RequestHead,
+    /// When the request was complete.
+    pub queued: Instant,
+}
+
+/// What has come and gone over a server's connections. Those that a service has to itself are not looked into.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests that were complete and went to the crew; also connections and datagrams that a service has to itself.
+    pub arrived: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes that the sockets have taken.
+    pub sent: u64,
+}
+
+/// How busy a crew is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Its threads.
+    pub threads: usize,
+    /// Those of them that are in the application.
+    pub busy: usize,
+    /// Requests that wait for one.
+    pub queued: usize,
+}
+
 /// Watches a server, and tells it of its siblings. Called by whoever runs the loop, but for
-/// [`began`](Self::began) and [`left`](Self::left): it must not wait.
+/// [`began`](Self::began), [`left`](Self::left) and [`load`](Self::load): it must not wait.
 pub trait Observer: Send + Sync + 'static {
     /// A thread takes a request into the application, or a connection, or a datagram. Called by that thread, which
     /// may hold an interpreter's lock. `seat` is the thread's number in the crew, from 0.
@@ -75,9 +114,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (seat, started);
     }
 
-    /// The thread is through with what it [began](Self::began), also with what follows the answer. Called by it.
-    fn left(&self, seat: usize) {
-        let _ = seat;
+    /// The thread is through with what it [began](Self::began), also with what follows the answer. Called by it. `took`:
+    /// how long it was in the application.
+    fn left(&self, seat: usize, took: Duration) {
+        let _ = (seat, took);
     }
 
     /// An exchange has ended; refused ones too.
@@ -90,8 +130,21 @@ pub trait Observer: Send + Sync + 'static {
         let _ = open;
     }
 
-    /// A turn was made: the loop lives. Called at least once a second.
-    fn turned(&self) {}
+    /// A turn begins: the loop lives. Called at least once a second, with what has come and gone since the last time.
+    fn turned(&self, traffic: &Traffic) {
+        let _ = traffic;
+    }
+
+    /// How busy the crew is now. Called when it may have changed, under the crew's lock: it must be quick.
+    fn load(&self, load: &Load) {
+        let _ = load;
+    }
+
+    /// These requests wait for a thread, in the order in which they came. Called now and then while there are any, and
+    /// once when there are none any more; under the crew's lock: it must be quick, and takes only as many as it needs.
+    fn waiting(&self, requests: &mut dyn Iterator<Item = Waiting<'_>>) {
+        let _ = requests;
+    }
 
     /// The server accepts no more, and finishes what runs.
     fn draining(&self) {}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::transport::Transport;
 
@@ -17,16 +17,17 @@ const AT_ONCE: usize = 16;
 /// What a connection may queue even where the common budget is used up.
 const LEAST_ROOM: usize = 64 << 10;
 
-/// Counts the bytes that all buffers of a server hold, so that they stay under one bound.
+/// Counts the bytes that all buffers of a server hold, so that they stay under one bound; and those that have gone out.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
     limit: usize,
+    sent: AtomicU64,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit }
+        Self { used: AtomicUsize::new(0), limit, sent: AtomicU64::new(0) }
     }
 
     /// Takes `bytes` out of the budget, or says that they are not there.
@@ -50,6 +51,17 @@ impl Budget {
 
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// A socket has taken `bytes`.
+    pub(crate) fn has_gone(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that the sockets have taken, since this was last asked.
+    pub(crate) fn take_gone(&self) -> u64 {
+        // Most turns find none.
+        if self.sent.load(Ordering::Relaxed) == 0 { 0 } else { self.sent.swap(0, Ordering::Relaxed) }
     }
 }
 
@@ -138,6 +150,7 @@ impl Outbound {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
                 Err(error) => return Err(error),
             };
+            self.budget.has_gone(count);
             total += count as u64;
             stretch = stretch.saturating_sub(self.take_off(count) as u64);
         }

@@ -9,6 +9,7 @@ pub use fork::{
 
 pub use spawn::{Child, Limit, Program, SpawnError, Step, spawn};
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -38,6 +39,19 @@ impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// The calling thread, as the kernel numbers it (gettid(2)). Asked for once a thread: it costs a system call.
+pub fn this_thread() -> u32 {
+    thread_local! {
+        static THREAD: Cell<u32> = const { Cell::new(0) };
+    }
+    THREAD.with(|known| {
+        if known.get() == 0 {
+            known.set(rustix::thread::gettid().as_raw_nonzero().get() as u32);
+        }
+        known.get()
+    })
 }
 
 /// How a process ended (waitpid(2)).

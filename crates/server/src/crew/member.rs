@@ -89,6 +89,7 @@ impl Crew {
         let mut patience = {
             let mut core = self.lock();
             std::mem::swap(&mut core.handed, event_loop.handed());
+            self.tell_load(&mut core);
             core.patience()
         };
         event_loop.settle();
@@ -100,6 +101,7 @@ impl Crew {
             let now = event_loop.now();
             self.shed(&mut core, &mut event_loop, now);
             self.look_after(&mut core, &mut event_loop, now);
+            self.tell_load(&mut core);
             let given_up = if core.draining { core.watch.given_up(GIVEN_UP, now) } else { 0 };
             let awaited = usize::from(core.handover.baton.inside()).saturating_sub(given_up);
             if event_loop.is_finished(awaited == 0 && core.pending.is_empty()) {
@@ -112,8 +114,14 @@ impl Crew {
                     event_loop.settle();
                 }
                 Next::Lead(after) => {
+                    let listing = self.list_waiting(&mut core, now);
                     let watched = core.watch.until_next(now);
-                    patience = Self::until_expiry(&core, now).into_iter().chain(after).chain(watched).min();
+                    patience = Self::until_expiry(&core, now)
+                        .into_iter()
+                        .chain(after)
+                        .chain(watched)
+                        .chain(listing)
+                        .min();
                     if !core.handed.is_empty() {
                         std::mem::swap(&mut core.handed, event_loop.handed());
                         drop(core);
@@ -188,6 +196,7 @@ impl Crew {
         let computed = clock.read();
         let began = Instant::now();
         let watcher = core.handover.enter(me, event_loop);
+        self.tell_load(&mut core);
         core.since = began;
         core.runner_base = (computed, began);
         drop(core);
@@ -203,9 +212,11 @@ impl Crew {
                 core.last_return = Some(Instant::now());
             }
             std::mem::swap(&mut core.handed, event_loop.handed());
+            self.tell_load(&mut core);
             return Some((event_loop, core.patience()));
         }
         core.last_return = Some(Instant::now());
+        self.tell_load(&mut core);
         // Another leads: it has one thread more now, or nothing to wait for.
         if !core.pending.is_empty() || core.draining {
             drop(core);

@@ -28,7 +28,7 @@ use crate::event_loop::EventLoop;
 use crate::event_loop::late::Seated;
 use crate::exchange::{Inner, Place};
 use crate::link::Link;
-use crate::observe::{Log, Observer};
+use crate::observe::{Load, Log, Observer, Waiting};
 use crate::routes::Routes;
 use crate::server::Order;
 use crate::settings::Settings;
@@ -52,6 +52,9 @@ const OVERLOAD: Duration = Duration::from_millis(100);
 
 /// How long a thread whose request's time is over may take to end before a server that ends goes without it.
 const GIVEN_UP: Duration = Duration::from_secs(1);
+
+/// The observer is told who waits no more often than this: it costs more than most requests.
+const LISTING: Duration = Duration::from_millis(100);
 
 /// Where a thread came out of a blocking request so recently, the next is expected soon: nobody is woken beforehand.
 const STEADY: Duration = Duration::from_micros(250);
@@ -133,6 +136,8 @@ pub(crate) struct Core {
     watch: Watch<Seated>,
     /// The loop accepts no more and waits for what runs.
     draining: bool,
+    /// When the observer was last told who waits, if somebody did.
+    listed: Option<Instant>,
     stopped: bool,
     /// One thread does everything: see [`turn`](crate::Server::turn).
     turned: bool,
@@ -197,6 +202,7 @@ impl Crew {
                 predictor: Predictor::new(),
                 watch: Watch::new(limits, usize::from(limit)),
                 draining: false,
+                listed: None,
                 stopped: false,
                 turned: false,
                 takeovers: 0,
@@ -356,6 +362,36 @@ impl Crew {
             };
         }
         true
+    }
+
+    /// Tells the observer how busy the crew is.
+    fn tell_load(&self, core: &mut Core) {
+        let (threads, busy) = (core.handover.baton.members(), core.handover.baton.inside());
+        let queued = core.pending.len();
+        self.watchers.observer.load(&Load { threads: threads.into(), busy: busy.into(), queued });
+        if queued == 0 && core.listed.take().is_some() {
+            self.watchers.observer.waiting(&mut std::iter::empty());
+        }
+    }
+
+    /// Tells the observer who waits, unless it was told a moment ago. Returns when it is to be told again.
+    fn list_waiting(&self, core: &mut Core, now: Instant) -> Option<Duration> {
+        if core.pending.is_empty() {
+            return None;
+        }
+        let since = core.listed.map_or(LISTING, |listed| now.saturating_duration_since(listed));
+        if since < LISTING {
+            return Some(LISTING.saturating_sub(since));
+        }
+        core.listed = Some(now);
+        self.watchers.observer.waiting(&mut core.pending.iter().map(|inner| Waiting {
+            id: inner.id,
+            peer: inner.peer,
+            origin: &inner.origin,
+            head: &inner.head,
+            queued: inner.queued,
+        }));
+        Some(LISTING)
     }
 
     /// How many threads exist, and how many of them are in the application.

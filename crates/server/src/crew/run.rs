@@ -120,7 +120,10 @@ impl<'a> Run<'a> {
     fn take(&mut self) -> Option<Box<Inner>> {
         let now = Instant::now();
         let learned = self.current.take().map(|current| {
-            self.crew.watchers.observer.left(usize::from(self.me));
+            self.crew
+                .watchers
+                .observer
+                .left(usize::from(self.me), now.saturating_duration_since(current.since));
             self.judge(&current, now)
         });
         let limits = &self.crew.settings().cohort;
@@ -226,8 +229,8 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        if self.current.is_some() {
-            self.crew.watchers.observer.left(usize::from(self.me));
+        if let Some(current) = &self.current {
+            self.crew.watchers.observer.left(usize::from(self.me), current.since.elapsed());
         }
     }
 }

@@ -171,6 +171,7 @@ impl EventLoop {
                             None => (Transport::unix(socket), Peer::Unix),
                         };
                         self.exhausted = false;
+                        self.traffic.accepted += 1;
                         match self.doors[index].raw {
                             None => self.welcome(transport, peer, index),
                             Some(service) => {
@@ -252,6 +253,7 @@ impl EventLoop {
         inner.deadline = self.now + A_LONG_TIME;
         inner.route = predict::route(b"", info.text.as_bytes());
         inner.listener = Some(info);
+        self.traffic.arrived += 1;
         self.arrived.push(inner);
     }
 

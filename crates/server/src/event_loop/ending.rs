@@ -257,6 +257,7 @@ impl EventLoop {
             }
             match connection.link.transport.read(&mut scratch) {
                 Ok(count) if count > 0 => {
+                    self.traffic.received += count as u64;
                     connection.readable = count == scratch.len() || connection.read_closed;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => connection.readable = false,

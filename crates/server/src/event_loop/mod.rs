@@ -26,7 +26,7 @@ use stdserve_sys::timers::Timers;
 use crate::connection::{Connection, Phase, TIMERS, Timer};
 use crate::crew::{Crew, Handed};
 use crate::exchange::Inner;
-use crate::observe::{Log, Observer};
+use crate::observe::{Log, Observer, Traffic};
 use crate::outbound::Budget;
 use crate::routes::Routes;
 use crate::server::{Order, Watch};
@@ -106,6 +106,8 @@ pub(crate) struct EventLoop {
     datagrams: Arc<AtomicUsize>,
     batch: Option<Batch>,
     settings: Arc<Settings>,
+    /// What has come and gone since the observer was told.
+    traffic: Traffic,
     observer: Arc<dyn Observer>,
     log: Arc<dyn Log>,
 }
@@ -159,6 +161,7 @@ impl EventLoop {
             datagrams: Arc::default(),
             batch: None,
             settings,
+            traffic: Traffic::default(),
             observer,
             log,
         };
@@ -207,12 +210,13 @@ impl EventLoop {
             self.crew = Arc::downgrade(crew);
             self.spool = Some(Spool::new(self.settings.temporary.clone(), Weak::clone(&self.crew)));
         }
+        self.traffic.sent = self.budget.take_gone();
+        self.observer.turned(&std::mem::take(&mut self.traffic));
         let wait = if self.has_ready() { Duration::ZERO } else { self.until_due(patience) };
         if let Err(error) = self.poller.wait(Some(wait)) {
             self.log.error(&format!("cannot wait for connections: {error}"));
         }
         self.now = Instant::now();
-        self.observer.turned();
         // At most as many events as there were before: those of connections that end meanwhile are stale.
         let ready: Vec<Readiness> = self.poller.ready().collect();
         for event in ready {

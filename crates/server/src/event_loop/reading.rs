@@ -48,6 +48,7 @@ impl EventLoop {
                     break;
                 }
                 Ok(count) => {
+                    self.traffic.received += count as u64;
                     // A short read means that there is no more (epoll(7)); an end of stream is still to be read.
                     connection.readable = count == scratch.len() || connection.read_closed;
                     if connection.leftover.is_empty() {
@@ -392,6 +393,7 @@ impl EventLoop {
         inner.keep_alive =
             inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
         inner.route = predict::route(inner.head.method(), inner.head.path());
+        self.traffic.arrived += 1;
         self.arrived.push(inner);
         self.set_timer(slot, Timer::Write, self.settings.timeouts.write);
     }

@@ -208,13 +208,16 @@ impl Requests {
         }
     }
 
-    /// These requests wait for a thread, the oldest first; more than [`WAITING`] are not kept. One thread at a time may
-    /// say so.
-    pub fn wait<'a>(&self, entries: impl Iterator<Item = Entry<'a>>) {
+    /// Says anew which requests wait for a thread. `list` hands them over, the oldest first, to a function that says
+    /// whether it takes more: no more than [`WAITING`] are kept. One thread at a time may say so.
+    pub fn wait(&self, list: impl FnOnce(&mut dyn FnMut(&Entry<'_>) -> bool)) {
         let mut slots = self.waiting.iter();
-        for (entry, slot) in entries.zip(slots.by_ref()) {
-            slot.write(&entry);
-        }
+        list(&mut |entry| {
+            if let Some(slot) = slots.next() {
+                slot.write(entry);
+            }
+            slots.len() > 0
+        });
         // They are filled from the front, so the first empty one is the last to look at.
         for slot in slots.take_while(|slot| !slot.is_empty()) {
             slot.end();
@@ -291,7 +294,11 @@ mod tests {
     fn those_that_wait_are_as_last_said() {
         let requests = Requests::default();
         let queued = |ids: std::ops::Range<u64>| {
-            requests.wait(ids.map(|id| Entry { began: None, thread: 0, arrived: id, ..entry(id, b"x") }));
+            requests.wait(|write| {
+                for id in ids {
+                    write(&Entry { began: None, thread: 0, arrived: id, ..entry(id, b"x") });
+                }
+            });
             let found = requests.in_flight();
             assert!(found.iter().all(|request| request.phase == Phase::Queued));
             assert!(found.iter().all(|request| request.in_application(1000).is_zero()));

@@ -147,6 +147,16 @@ impl Row {
         self.updated.store(now, Ordering::Relaxed);
     }
 
+    /// Counts what has come and gone. Costs nothing where nothing has.
+    pub fn count(&self, accepted: u64, arrived: u64, received: u64, sent: u64) {
+        let counters = [&self.accepted, &self.arrived, &self.bytes_in, &self.bytes_out];
+        for (counter, more) in counters.into_iter().zip([accepted, arrived, received, sent]) {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Whether the worker has not written for `age`, or there is none.
     pub fn is_stale(&self, age: Duration) -> bool {
         let silent = now().saturating_sub(self.updated.load(Ordering::Relaxed));
