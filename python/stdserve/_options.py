@@ -166,3 +166,23 @@ class RunOptions(ServerOptions, total=False):
     pythonpath: Sequence[Path]
     #: Set a variable of the environment; repeatable. Default: none
     env: Pairs
+    #: Write the supervisor's number to this file. Default: none
+    pid: Path
+    #: The command returns when the server is ready (code 0) or has failed, with its message and its
+    #: code. Standard streams are `/dev/null` from then on: give the error log a file. Under systemd
+    #: or in a container leave it out. Default: false
+    daemon: bool
+    #: User that workers run as. Default: whoever starts it
+    user: str
+    #: Group that workers run as. Default: the user's
+    group: str
+    #: What new files may not be (umask(2)). Default: as it is
+    umask: int | str
+    #: Address space of a worker (RLIMIT_AS), or `none`. Default: none
+    rlimit_as: Size
+    #: Processor time of a worker (RLIMIT_CPU), or `none`. Default: none
+    rlimit_cpu: Time
+    #: Descriptors of a worker (RLIMIT_NOFILE), or `none`. Default: none
+    rlimit_nofile: int | Literal["none"]
+    #: Core dump of a worker (RLIMIT_CORE), or `none`. Default: none
+    rlimit_core: Size

@@ -7,6 +7,7 @@ fn main() {
         Ok(Command::Print(text)) => print!("{text}"),
         Ok(Command::Run(program)) => println!("{program:#?}"),
         Ok(Command::Serve(serve)) => println!("{:#?}", serve.groups),
+        Ok(Command::Control(control)) => println!("{control:#?}"),
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(UsageError::EXIT_CODE);

@@ -1,7 +1,7 @@
 //! From arguments, environment and files to what is to be done.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::app_spec::AppSpec;
 use crate::cli::{self, CommandLine};
@@ -25,6 +25,30 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Run a program with the standard servers replaced.
     Run(RunScript),
+    /// Speak to a server that runs.
+    Control(Control),
+}
+
+/// What is asked of a server that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// What.
+    pub order: Order,
+    /// The file that says which process it is; a relative path begins at `chdir`.
+    pub pid: PathBuf,
+    /// The folder that the server changed to.
+    pub chdir: Option<PathBuf>,
+}
+
+/// What a server that runs can be asked for by a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To end.
+    Stop,
+    /// To load anew.
+    Reload,
+    /// Nothing: whether it is there.
+    Status,
 }
 
 /// What is to be served.
@@ -38,10 +62,12 @@ pub struct Serve {
     pub configuration: Configuration,
     /// `--check-config`: load what is served, say whether that went well, and exit.
     pub check: bool,
+    /// `stdserve restart`: the server of the pid file is ended first.
+    pub restart: bool,
 }
 
 /// Verbs that later versions will have: taken already, so that no script comes to rely on modules of that name.
-const RESERVED: &[&str] = &["ctl", "start", "stop", "restart", "reload", "status"];
+const RESERVED: &[&str] = &["ctl"];
 
 /// Parses the command line: `argv` without the program's name.
 pub fn parse(
@@ -56,11 +82,13 @@ pub fn parse(
             Asked::Run(run) => Ok(Command::Run(run)),
         };
     }
-    let line = cli::parse(argv)?;
+    let mut line = cli::parse(argv)?;
+    let background = background(&mut line);
     let word = line.words.first().map_or("", String::as_str);
     let verb = Verb::of(word);
     if let Some(group) = &line.help {
-        return help::help(verb.unwrap_or(Verb::Serve), group).map(Command::Print);
+        let verb = verb.or(background).unwrap_or(Verb::Serve);
+        return help::help(verb, group).map(Command::Print);
     }
     if line.version {
         return Ok(Command::Print(format!("stdserve {}\n", env!("CARGO_PKG_VERSION"))));
@@ -77,8 +105,53 @@ pub fn parse(
             let hint = format!("To serve a module of that name: stdserve serve {word}");
             Err(Problem::new(None, message).hint(hint).into())
         }
-        verb => serve(line, verb, around),
+        Some(verb @ (Verb::Stop | Verb::Reload | Verb::Status)) => control(line, verb, around),
+        Some(Verb::Start | Verb::Restart) => {
+            Err(Problem::new(None, format!("`{word}` is written once")).into())
+        }
+        verb => serve(line, verb, background, around),
     }
+}
+
+/// `start` and `restart` stand before what is served: takes the word off, and says `--daemon`.
+fn background(line: &mut CommandLine) -> Option<Verb> {
+    let verb = line.words.first().and_then(|word| Verb::of(word))?;
+    if !matches!(verb, Verb::Start | Verb::Restart) {
+        return None;
+    }
+    line.words.remove(0);
+    let source = Source::CommandLine(verb.word().to_owned());
+    line.given
+        .extend(find("daemon").map(|found| Given::new(found, Raw::from("true"), Rank::Arguments, source)));
+    Some(verb)
+}
+
+/// The verbs that find a server by its pid file.
+fn control(line: CommandLine, verb: Verb, around: &Surroundings<'_>) -> Result<Command, UsageError> {
+    let mut problems = Vec::new();
+    for stray in line.given.iter().filter(|given| !given.opt.is_for(verb)) {
+        problems.push(stray_option(stray, verb));
+    }
+    if let Some(extra) = line.words.get(1) {
+        problems.push(extra_word(extra, verb, None));
+    }
+    let Gathered { given, problems, .. } =
+        gather(line.given, line.config.as_deref().map(Path::new), around, problems);
+    let configuration = resolve(given, problems)?;
+    if line.print_config {
+        return Ok(Command::Print(report::report(&configuration, verb)));
+    }
+    let order = match verb {
+        Verb::Stop => Order::Stop,
+        Verb::Reload => Order::Reload,
+        _ => Order::Status,
+    };
+    let process = configuration.settings.process;
+    let pid = process.pid.ok_or_else(|| {
+        let hint = "Write --pid FILE, as for the server, or `pid` in stdserve.toml.".to_owned();
+        Problem::new(None, "no pid file is named, which says which server is meant").hint(hint)
+    })?;
+    Ok(Command::Control(Control { order, pid, chdir: process.chdir }))
 }
 
 /// `stdserve help [VERB]`.
@@ -99,7 +172,13 @@ fn near_verb(word: &str) -> Option<Verb> {
     suggest::closest(word, words).and_then(|word| Verb::of(&word))
 }
 
-fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Result<Command, UsageError> {
+fn serve(
+    line: CommandLine,
+    verb: Option<Verb>,
+    background: Option<Verb>,
+    around: &Surroundings<'_>,
+) -> Result<Command, UsageError> {
+    let (check, restart) = (line.check_config, background == Some(Verb::Restart));
     // `stdserve fils public`: most likely no application of that name, with something after it.
     let meant = line.words.first().filter(|_| verb.is_none()).and_then(|word| near_verb(word));
     let mut words = line.words.into_iter().skip(usize::from(verb.is_some()));
@@ -124,7 +203,7 @@ fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Re
             return Ok(Command::Print(up.report()));
         }
         let (configuration, groups) = up.groups()?;
-        return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, check: line.check_config })));
+        return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, check, restart })));
     }
     let configuration = resolve(given, problems)?;
     if line.print_config {
@@ -135,7 +214,7 @@ fn serve(line: CommandLine, verb: Option<Verb>, around: &Surroundings<'_>) -> Re
         let forgotten = problem.source.is_none() && !contents.services.is_empty();
         if forgotten { problem.hint(up::hint(&contents)) } else { problem }
     })?;
-    Ok(Command::Serve(Box::new(Serve { verb, groups: vec![group], configuration, check: line.check_config })))
+    Ok(Command::Serve(Box::new(Serve { verb, groups: vec![group], configuration, check, restart })))
 }
 
 impl Serve {
@@ -143,7 +222,7 @@ impl Serve {
     pub fn application(app: AppSpec, configuration: Configuration) -> Result<Self, UsageError> {
         let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
         let group = service::of_kind(Verb::Serve, kind, &configuration)?;
-        Ok(Self { verb: Verb::Serve, groups: vec![group], configuration, check: false })
+        Ok(Self { verb: Verb::Serve, groups: vec![group], configuration, check: false, restart: false })
     }
 }
 
@@ -165,6 +244,7 @@ fn extra_word(extra: &str, verb: Verb, meant: Option<Verb>) -> Problem {
             ("the folder", "One folder is served at a time; stdserve up serves several.")
         }
         Verb::Up => ("up", "What is served stands in the file (-c FILE); --only NAME chooses from it."),
+        Verb::Stop | Verb::Reload | Verb::Status => (verb.word(), "--pid FILE says which server is meant."),
         _ => ("the object", "One object is served at a time; stdserve up serves several."),
     };
     let hint =

@@ -39,6 +39,8 @@ pub enum Field {
     Number(Place<u32>),
     /// A file mode in octal digits.
     Mode(Place<u32>),
+    /// A file mode in octal digits, or nothing.
+    MaybeMode(Place<Option<u32>>),
     /// Bytes that fit memory, at least so many.
     Memory(Place<usize>, usize),
     /// Bytes.
@@ -155,7 +157,7 @@ impl Field {
         }
         match raw {
             Raw::Text(text) => self.set_text(settings, text.trim()),
-            Raw::Integer(number) if matches!(self, Self::Mode(_)) => {
+            Raw::Integer(number) if matches!(self, Self::Mode(_) | Self::MaybeMode(_)) => {
                 self.set_text(settings, &format!("0o{number:o}"))
             }
             Raw::Integer(number) => self.set_text(settings, &number.to_string()),
@@ -227,6 +229,9 @@ impl Field {
             Self::Mode(place) => {
                 *place(settings) = mode(text).ok_or("is not a mode in octal digits, such as 660")?;
             }
+            Self::MaybeMode(place) => {
+                *place(settings) = Some(mode(text).ok_or("is not a mode in octal digits, such as 027")?);
+            }
             Self::Memory(place, min) => *place(settings) = size(text, min as u64)? as usize,
             Self::Size(place) => *place(settings) = size(text, 0)?,
             Self::MaybeSize(place) => {
@@ -280,6 +285,7 @@ impl Field {
             }
             Self::Number(place) => place(settings).to_string(),
             Self::Mode(place) => quote(&format!("{:04o}", place(settings))),
+            Self::MaybeMode(place) => quote(&format!("{:04o}", (*place(settings))?)),
             Self::Memory(place, _) => show_size(*place(settings) as u64),
             Self::Size(place) => show_size(*place(settings)),
             Self::MaybeSize(place) => place(settings).map_or_else(|| quote(NONE), show_size),

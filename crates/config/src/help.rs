@@ -85,6 +85,13 @@ fn overview(verb: Verb) -> String {
             return text;
         }
         Verb::Completions => return text,
+        Verb::Start | Verb::Restart => {
+            text.push_str(
+                "\nIt takes what the command without this word takes. With --pid FILE the verbs\n\
+                 stop, reload and status find it again. See docs/processes.md.\n",
+            );
+            return text;
+        }
         Verb::Up => {
             let _ = write!(text, "\nIn stdserve.toml:\n\n{}", indented(UP_EXAMPLE));
             text.push_str("\nThese options are said to every service; a service's table counts more.\n");

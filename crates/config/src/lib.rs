@@ -34,7 +34,7 @@ mod verb;
 
 pub use app_spec::{AppSpec, Callable, Target};
 pub use bind::{Address, Bind, DEFAULT_PORT, Transport};
-pub use command::{Command, Serve, parse, parse_run, parse_server};
+pub use command::{Command, Control, Order, Serve, parse, parse_run, parse_server};
 pub use error::{Problem, Source, UsageError};
 pub use field::{Check, Field, Pair, PairKind, Place, Raw};
 pub use layers::{Configuration, Sources};
@@ -46,7 +46,7 @@ pub use service_options::{
 pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
     AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Operations,
-    Preload, Process, Proxy, Reload, Settings, Timeouts, TrustedPeer, Workers,
+    Preload, Process, Proxy, Reload, Rlimits, Settings, Timeouts, TrustedPeer, Workers,
 };
 pub use surroundings::Surroundings;
 pub use verb::Verb;

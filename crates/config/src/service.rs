@@ -79,7 +79,7 @@ pub(crate) fn kind(
             handler: targets.udp.ok_or_else(missing)?,
             options: settings.handler.clone(),
         },
-        Verb::Up | Verb::Run | Verb::Completions => return Err(missing()),
+        _ => return Err(missing()),
     })
 }
 

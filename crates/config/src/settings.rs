@@ -353,12 +353,37 @@ pub struct Process {
     pub chdir: Option<PathBuf>,
     /// Folders that are put before the others on Python's search path.
     pub pythonpath: Vec<PathBuf>,
+    /// The file that says which process the supervisor is.
+    pub pid: Option<PathBuf>,
+    /// Whether the server goes on in the background.
+    pub daemon: bool,
+    /// The user that workers run as, by name or number.
+    pub user: Option<String>,
+    /// The group that workers run as, by name or number.
+    pub group: Option<String>,
+    /// The permissions that new files do not get.
+    pub umask: Option<u32>,
+    /// What a worker may use.
+    pub rlimits: Rlimits,
     /// Where temporary files stand; none: the system's folder for them (`TMPDIR`, else `/tmp`).
     pub temp_dir: Option<PathBuf>,
     /// Environment variables of the processes that run Python.
     pub env: Vec<(String, String)>,
     /// The Python file whose settings were read and whose hooks are called; absolute.
     pub python_file: Option<PathBuf>,
+}
+
+/// What the kernel bounds for a worker (setrlimit(2)); none: as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rlimits {
+    /// Address space, in bytes.
+    pub address_space: Option<u64>,
+    /// Processor time.
+    pub cpu: Option<Duration>,
+    /// Open descriptors.
+    pub files: Option<usize>,
+    /// Core dumps, in bytes.
+    pub core: Option<u64>,
 }
 
 impl Settings {

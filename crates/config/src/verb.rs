@@ -19,13 +19,23 @@ pub enum Verb {
     Up,
     /// A program with the standard servers replaced.
     Run,
+    /// Any of those that serve, in the background.
+    Start,
+    /// The end of a server in the background.
+    Stop,
+    /// The end of one, and the start of another.
+    Restart,
+    /// A reload of one.
+    Reload,
+    /// Whether one runs.
+    Status,
     /// A script for a shell.
     Completions,
 }
 
 impl Verb {
     /// All of them, in the order of help.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Serve,
         Self::Files,
         Self::Cgi,
@@ -34,6 +44,11 @@ impl Verb {
         Self::Udp,
         Self::Up,
         Self::Run,
+        Self::Start,
+        Self::Stop,
+        Self::Restart,
+        Self::Reload,
+        Self::Status,
         Self::Completions,
     ];
 
@@ -51,6 +66,11 @@ impl Verb {
             Self::Udp => "udp",
             Self::Up => "up",
             Self::Run => "run",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::Status => "status",
             Self::Completions => "completions",
         }
     }
@@ -64,8 +84,8 @@ impl Verb {
     pub fn target(self) -> Option<&'static str> {
         match self {
             Self::Serve => Some("app"),
-            Self::Up | Self::Run | Self::Completions => None,
-            verb => Some(verb.word()),
+            Self::Files | Self::Cgi | Self::Rpc | Self::Tcp | Self::Udp => Some(self.word()),
+            _ => None,
         }
     }
 
@@ -80,6 +100,11 @@ impl Verb {
             Self::Udp => "Serve datagrams with a socketserver handler class",
             Self::Up => "Run several services from stdserve.toml",
             Self::Run => "Run a program with the standard servers replaced",
+            Self::Start => "Start a server in the background (--daemon)",
+            Self::Stop => "End a server gracefully, and wait until it has ended",
+            Self::Restart => "End a server, and start one in the background",
+            Self::Reload => "Have a server reload (SIGHUP)",
+            Self::Status => "Show whether a server runs, and its processes",
             Self::Completions => "Print a completion script for bash, zsh or fish",
         }
     }
@@ -99,6 +124,11 @@ impl Verb {
                 "stdserve run -m MODULE [ARGUMENTS]",
                 "stdserve run -c CODE [ARGUMENTS]",
             ],
+            Self::Start => &["stdserve start [COMMAND] [OPTIONS] ..."],
+            Self::Stop => &["stdserve stop [--pid FILE]"],
+            Self::Restart => &["stdserve restart [COMMAND] [OPTIONS] ..."],
+            Self::Reload => &["stdserve reload [--pid FILE]"],
+            Self::Status => &["stdserve status [--pid FILE]"],
             Self::Completions => &["stdserve completions bash|zsh|fish"],
         }
     }
@@ -141,6 +171,17 @@ impl Verb {
                 ("stdserve run server.py --port 8000", "a script and its arguments"),
                 ("stdserve run -m http.server", "a module"),
             ],
+            Self::Start => &[
+                ("stdserve start shop:app --pid run/shop.pid", "an application"),
+                ("stdserve start up -c etc/prod.toml", "what a file says"),
+            ],
+            Self::Stop => &[
+                ("stdserve stop --pid run/shop.pid", "the server of that file"),
+                ("stdserve stop", "that of `pid` in stdserve.toml"),
+            ],
+            Self::Restart => &[("stdserve restart up", "with new options, too")],
+            Self::Reload => &[("stdserve reload --pid run/shop.pid", "without losing a request")],
+            Self::Status => &[("stdserve status", "code 0: it runs; 1, 3: it does not")],
             Self::Completions => &[("eval \"$(stdserve completions bash)\"", "in ~/.bashrc")],
         }
     }

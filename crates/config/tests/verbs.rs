@@ -373,3 +373,61 @@ fn every_verb_that_serves_has_a_service() {
         assert_eq!(group.services[0].kind.speaks_http(), !matches!(verb, Verb::Tcp | Verb::Udp));
     }
 }
+
+fn control(argv: &[&str], files: &[(&str, &str)]) -> stdserve_config::Control {
+    match run(argv, &[], files) {
+        Ok(Command::Control(control)) => control,
+        other => panic!("{argv:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_server_that_runs_is_found_by_its_pid_file() {
+    use stdserve_config::Order;
+    let file = [(
+        "stdserve.toml",
+        "pid = 'run/shop.pid'\nchdir = '/srv/shop'\nworkers = 4\n[services.a]\nfiles = '.'",
+    )];
+    for (word, order) in [("stop", Order::Stop), ("reload", Order::Reload), ("status", Order::Status)] {
+        let found = control(&[word], &file);
+        assert_eq!((found.order, found.pid.to_str()), (order, Some("run/shop.pid")));
+        assert_eq!(found.chdir.as_deref().and_then(|path| path.to_str()), Some("/srv/shop"));
+        assert_eq!(control(&["--pid=x", word], &file).pid.to_str(), Some("x"));
+        let text = error(&[word], &[], &[]);
+        assert!(text.starts_with("error: no pid file is named") && text.contains("--pid FILE"), "{text}");
+        let text = error(&[word, "shop:app", "--pid=x", "--workers=2"], &[], &[]);
+        assert!(text.contains("`shop:app` stands after") && text.contains("--workers"), "{text}");
+    }
+}
+
+#[test]
+fn start_and_restart_stand_before_what_is_served() {
+    let start = serve(&["start", "shop:app", "-w2"], &[], &[]);
+    assert!(start.configuration.settings.process.daemon && !start.restart);
+    assert_eq!((start.verb, target(&start).as_str()), (Verb::Serve, "shop:app"));
+    let restart = serve(&["restart", "files", "public"], &[], &[]);
+    assert!(restart.configuration.settings.process.daemon && restart.restart);
+    assert_eq!((restart.verb, target(&restart).as_str()), (Verb::Files, "public"));
+    assert!(!serve(&["shop:app"], &[], &[]).configuration.settings.process.daemon);
+    assert!(error(&["start", "start"], &[], &[]).contains("once"));
+    assert_eq!(printed(&["start", "files", "--help"], &[], &[]), printed(&["files", "--help"], &[], &[]));
+    assert!(printed(&["start", "--help"], &[], &[]).contains("stdserve start [COMMAND]"));
+    // As the first argument of a verb it is a name like any other.
+    assert_eq!(target(&serve(&["files", "start"], &[], &[])), "start");
+}
+
+#[test]
+fn the_process_and_its_bounds() {
+    use std::time::Duration;
+    let argv =
+        ["a", "-D", "-p/run/a.pid", "-uwww-data", "-g33", "-m027", "--rlimit-as=1GiB", "--rlimit-cpu=90m"];
+    let process = serve(&argv, &[], &[]).configuration.settings.process;
+    assert!(process.daemon);
+    assert_eq!((process.user.as_deref(), process.group.as_deref()), (Some("www-data"), Some("33")));
+    assert_eq!((process.umask, process.rlimits.address_space), (Some(0o027), Some(1 << 30)));
+    assert_eq!((process.rlimits.cpu, process.rlimits.files), (Some(Duration::from_secs(5400)), None));
+    for (option, why) in [("--umask=888", "octal"), ("--user=a b", "neither"), ("--rlimit-nofile=3", "64")] {
+        let text = error(&["a", option], &[], &[]);
+        assert!(text.contains(why), "{text}");
+    }
+}

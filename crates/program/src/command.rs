@@ -16,7 +16,7 @@ use stdserve_sys::{cpus, limits, memory, tempfile};
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
-use crate::{admin, banner, listen, services, template, watcher};
+use crate::{admin, banner, control, listen, services, template, watcher};
 
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
@@ -34,6 +34,7 @@ pub fn main(interpreter: &mut dyn Interpreter, argv: Vec<OsString>) -> i32 {
         }
         Ok(Command::Serve(serve)) => *serve,
         Ok(Command::Run(script)) => return interpreter.run_script(script),
+        Ok(Command::Control(control)) => return control::carry_out(&control),
         Err(error) => return complain(&error, exit_code::USAGE),
     };
     if serve.check {

@@ -9,6 +9,7 @@
 mod admin;
 mod banner;
 mod command;
+mod control;
 mod engine;
 mod interpreter;
 mod listen;

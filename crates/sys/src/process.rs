@@ -1,12 +1,16 @@
 //! Processes: ids, waiting, killing, and what the kernel is asked for on behalf of one. [`fork()`] is a file of its own.
 
 mod fork;
+mod handle;
+mod look;
 mod spawn;
 
 pub use fork::{
     Fork, ForkError, ForkHooks, NoHooks, ThreadInfo, assert_single_threaded, fork, fork_reparented, threads,
 };
 
+pub use handle::Handle;
+pub use look::{Look, children, look};
 pub use spawn::{Child, Limit, Program, SpawnError, Step, spawn};
 
 use std::cell::Cell;

@@ -1,7 +1,7 @@
 //! The application, what stands beside it, and what processes find around them.
 
 use super::checks::{folder_at, prefix_path};
-use super::{HTTP, PYTHON, SERVE};
+use super::{CONTROLLED, HTTP, PYTHON, SERVE};
 use crate::field::{Field, PairKind};
 use crate::option::{Group, Opt, Scope};
 
@@ -102,6 +102,7 @@ const ACCEL_FORM: PairKind = PairKind {
 const CHDIR: Opt = Opt {
     name: "chdir",
     aliases: &["working-dir"],
+    verbs: CONTROLLED,
     scope: Scope::Supervisor,
     embedded: false,
     unset: "the current folder",

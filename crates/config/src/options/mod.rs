@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod logs;
 mod operations;
+mod process;
 mod rpc;
 mod timeouts;
 mod workers;
@@ -33,6 +34,18 @@ const HANDLERS: &[Verb] = &[Verb::Tcp, Verb::Udp];
 const PYTHON: &[Verb] = &[Verb::Serve, Verb::Rpc, Verb::Tcp, Verb::Udp];
 /// Services that speak HTTP.
 const HTTP: &[Verb] = &[Verb::Serve, Verb::Files, Verb::Cgi, Verb::Rpc];
+/// Services, and the verbs that speak to one that runs.
+const CONTROLLED: &[Verb] = &[
+    Verb::Serve,
+    Verb::Files,
+    Verb::Cgi,
+    Verb::Rpc,
+    Verb::Tcp,
+    Verb::Udp,
+    Verb::Stop,
+    Verb::Reload,
+    Verb::Status,
+];
 /// Services that have connections.
 const STREAMS: &[Verb] = &[Verb::Serve, Verb::Files, Verb::Cgi, Verb::Rpc, Verb::Tcp];
 
@@ -55,6 +68,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> + Clone {
         logs::OPTIONS,
         operations::OPTIONS,
         application::SURROUNDINGS,
+        process::OPTIONS,
     ];
     TABLE.iter().copied().flatten()
 }

@@ -14,6 +14,7 @@ fn summary(outcome: &Result<Command, UsageError>) -> String {
         Ok(Command::Serve(serve)) => format!("served: {}", serve.groups[0].name),
         Ok(Command::Print(text)) => format!("printed: {text}"),
         Ok(Command::Run(run)) => format!("run: {run:?}"),
+        Ok(Command::Control(control)) => format!("{control:?}"),
         Err(error) => error.to_string(),
     }
 }
