@@ -9,6 +9,7 @@ use crate::error::{Problem, Source, UsageError, shown};
 use crate::field::Raw;
 use crate::layers::{Configuration, Given, Rank, resolve};
 use crate::options::find;
+use crate::report::Shown;
 use crate::run_script::{self, Asked, RunScript};
 use crate::service;
 use crate::services::{GroupSpec, ServiceKind};
@@ -60,6 +61,8 @@ pub struct Serve {
     pub groups: Vec<GroupSpec>,
     /// The settings of the server as a whole, and where they came from.
     pub configuration: Configuration,
+    /// The options with their values, as operators may see them.
+    pub shown: Vec<Shown>,
     /// `--check-config`: load what is served, say whether that went well, and exit.
     pub check: bool,
     /// `stdserve restart`: the server of the pid file is ended first.
@@ -202,8 +205,9 @@ fn serve(
         if line.print_config {
             return Ok(Command::Print(up.report()));
         }
+        let shown = up.listing();
         let (configuration, groups) = up.groups()?;
-        return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, check, restart })));
+        return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, shown, check, restart })));
     }
     let configuration = resolve(given, problems)?;
     if line.print_config {
@@ -214,7 +218,8 @@ fn serve(
         let forgotten = problem.source.is_none() && !contents.services.is_empty();
         if forgotten { problem.hint(up::hint(&contents)) } else { problem }
     })?;
-    Ok(Command::Serve(Box::new(Serve { verb, groups: vec![group], configuration, check, restart })))
+    let (shown, groups) = (report::listing(&configuration, verb), vec![group]);
+    Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, shown, check, restart })))
 }
 
 impl Serve {
@@ -222,7 +227,8 @@ impl Serve {
     pub fn application(app: AppSpec, configuration: Configuration) -> Result<Self, UsageError> {
         let kind = ServiceKind::Wsgi { app, options: configuration.settings.wsgi.clone() };
         let group = service::of_kind(Verb::Serve, kind, &configuration)?;
-        Ok(Self { verb: Verb::Serve, groups: vec![group], configuration, check: false, restart: false })
+        let (shown, groups) = (report::listing(&configuration, Verb::Serve), vec![group]);
+        Ok(Self { verb: Verb::Serve, groups, configuration, shown, check: false, restart: false })
     }
 }
 

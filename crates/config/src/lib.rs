@@ -38,6 +38,7 @@ pub use command::{Command, Control, Order, Serve, parse, parse_run, parse_server
 pub use error::{Problem, Source, UsageError};
 pub use field::{Check, Field, Pair, PairKind, Place, Raw};
 pub use layers::{Configuration, Sources};
+pub use report::Shown;
 pub use run_script::{Program, RunScript};
 pub use service_options::{
     CgiOptions, FilesOptions, HandlerModel, HandlerOptions, RpcOptions, ScriptLimits, ScriptStderr, Targets,

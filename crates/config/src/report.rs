@@ -28,9 +28,7 @@ pub(crate) fn service(service: &Service) -> String {
             let _ = writeln!(text, "{name} = {}  # {}", value::list(list), origin(&service.mount_source));
         }
     }
-    let own = |opt: &Opt| service.own.iter().any(|given| given.opt.name == opt.name);
-    let shown = all().filter(|opt| opt.is_for(service.verb) && (opt.scope == Scope::Service || own(opt)));
-    text.push_str(&table(shown, &service.configuration));
+    text.push_str(&table(own(service), &service.configuration));
     text
 }
 
@@ -58,20 +56,15 @@ fn origin(source: &Source) -> String {
 }
 
 fn table<'a>(options: impl Iterator<Item = &'a Opt>, configuration: &Configuration) -> String {
-    let mut rows = Vec::new();
-    for opt in options {
-        // What a short form became is shown as `bind`.
-        if matches!(opt.name, "host" | "port" | "uds") {
-            continue;
-        }
-        let source = configuration.sources.of(opt.name);
-        let value = match opt.field.show(&configuration.settings) {
-            Some(value) if opt.secret && value != "[]" => format!("# {}: not shown", opt.name),
-            Some(value) => format!("{} = {value}", opt.name),
-            None => format!("# {}: {}", opt.name, opt.unset),
-        };
-        rows.push((value, origin(source)));
-    }
+    let rows: Vec<_> = shown(options, configuration)
+        .map(|shown| {
+            let value = match shown.value {
+                Some(value) => format!("{} = {value}", shown.name),
+                None => format!("# {}: {}", shown.name, shown.unset),
+            };
+            (value, shown.source)
+        })
+        .collect();
     let width =
         rows.iter().map(|(value, _)| value.chars().count()).filter(|&width| width <= 48).max().unwrap_or(0);
     let mut text = String::new();
@@ -79,4 +72,54 @@ fn table<'a>(options: impl Iterator<Item = &'a Opt>, configuration: &Configurati
         let _ = writeln!(text, "{value:width$}  # {source}");
     }
     text
+}
+
+/// The value of an option, as an operator may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The service that it is said of; none: the server, and all services that say nothing else.
+    pub service: Option<String>,
+    /// The option's name.
+    pub name: &'static str,
+    /// The value as TOML; none where it has none, or is a secret.
+    pub value: Option<String>,
+    /// What stands in the place of a value that is missing.
+    pub unset: &'static str,
+    /// Where the value came from.
+    pub source: String,
+}
+
+/// The options of a verb with their values.
+pub(crate) fn listing(configuration: &Configuration, verb: Verb) -> Vec<Shown> {
+    shown(all().filter(|opt| opt.is_for(verb)), configuration).collect()
+}
+
+/// What is a service's own, and what it says of its worker group.
+pub(crate) fn listing_of(service: &Service) -> Vec<Shown> {
+    let named = |shown| Shown { service: Some(service.name.clone()), ..shown };
+    shown(own(service), &service.configuration).map(named).collect()
+}
+
+/// The options of a service's table.
+fn own(service: &Service) -> impl Iterator<Item = &'static Opt> {
+    let said = |opt: &Opt| service.own.iter().any(|given| given.opt.name == opt.name);
+    all().filter(move |opt| opt.is_for(service.verb) && (opt.scope == Scope::Service || said(opt)))
+}
+
+fn shown<'a>(
+    options: impl Iterator<Item = &'a Opt>,
+    configuration: &Configuration,
+) -> impl Iterator<Item = Shown> {
+    // What a short form became is shown as `bind`.
+    options.filter(|opt| !matches!(opt.name, "host" | "port" | "uds")).map(|opt| {
+        let value = opt.field.show(&configuration.settings);
+        let hidden = opt.secret && value.as_ref().is_some_and(|value| value != "[]");
+        Shown {
+            service: None,
+            name: opt.name,
+            value: value.filter(|_| !hidden),
+            unset: if hidden { "not shown" } else { opt.unset },
+            source: origin(configuration.sources.of(opt.name)),
+        }
+    })
 }

@@ -87,6 +87,13 @@ impl Services {
         Ok((self.configuration, groups))
     }
 
+    /// What is said to all services, then what each says of itself.
+    pub(crate) fn listing(&self) -> Vec<report::Shown> {
+        let mut list = report::listing(&self.configuration, Verb::Up);
+        list.extend(self.list.iter().flat_map(report::listing_of));
+        list
+    }
+
     /// `--print-config`.
     pub(crate) fn report(&self) -> String {
         let mut text = report::report(&self.configuration, Verb::Up);

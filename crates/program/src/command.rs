@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use stdserve_config::{Command, Configuration, GroupSpec, Serve, Surroundings, UsageError};
-use stdserve_supervisor::{Host, Level, Plane, Policy, TemplateSeat, exit_code};
+use stdserve_config::{Command, Configuration, GroupSpec, Serve, Shown, Surroundings, UsageError};
+use stdserve_supervisor::{Host, Level, Plane, Policy, Setting, TemplateSeat, exit_code};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError};
 use stdserve_sys::scoreboard::Scoreboard;
@@ -113,7 +113,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
     }
     change_folder(&serve.configuration)?;
     check_files(&serve)?;
-    let Serve { groups, configuration, .. } = serve;
+    let Serve { groups, configuration, shown, .. } = serve;
     let options = &configuration.settings;
     let log = ErrorLog::open(&options.logging)
         .map_err(|error| configuration.refuse("error-logfile", error.to_string()))?;
@@ -144,7 +144,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
     };
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
     let setup = Setup { groups, board: Arc::clone(&board), log };
-    let mut supervisor = Supervisor { interpreter, setup, plane };
+    let mut supervisor = Supervisor { interpreter, setup, plane, shown };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
     Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))
 }
@@ -168,6 +168,8 @@ struct Supervisor<'a> {
     interpreter: &'a mut dyn Interpreter,
     setup: Setup,
     plane: Option<Plane>,
+    /// The options, as operators may see them.
+    shown: Vec<Shown>,
 }
 
 impl Host for Supervisor<'_> {
@@ -201,5 +203,20 @@ impl Host for Supervisor<'_> {
 
     fn plane(&mut self) -> Option<Plane> {
         self.plane.take()
+    }
+
+    fn set_log_level(&mut self, rank: u8) {
+        self.setup.log.set_level(rank);
+    }
+
+    fn options(&self) -> Vec<Setting> {
+        let setting = |shown: &Shown| Setting {
+            service: shown.service.clone(),
+            name: shown.name.to_owned(),
+            value: shown.value.clone(),
+            unset: shown.unset.to_owned(),
+            source: shown.source.clone(),
+        };
+        self.shown.iter().map(setting).collect()
     }
 }

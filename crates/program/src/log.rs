@@ -1,6 +1,7 @@
 //! The error log: written directly by processes that have one thread, through a thread of its own in workers.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,8 @@ const QUEUE: usize = 1 << 20;
 /// The error log, as the options want it: where to, from which level on, in colour or not.
 pub struct ErrorLog {
     sink: Sink,
-    least: LogLevel,
+    /// The rank of the least level that is written; an operator may change it.
+    least: AtomicU8,
     color: bool,
 }
 
@@ -32,7 +34,7 @@ impl ErrorLog {
             None => Sink::Off,
         };
         let color = options.error == LogTarget::Standard && wants_color(options.color);
-        Ok(Self { sink, least: options.level, color })
+        Ok(Self { sink, least: AtomicU8::new(options.level as u8), color })
     }
 
     /// Lines are written by a thread of their own from now on. For workers: it starts the thread.
@@ -68,7 +70,12 @@ impl ErrorLog {
 
     /// Whether messages of this level are wanted.
     pub(crate) fn says(&self, level: Level) -> bool {
-        rank(level) >= self.least
+        rank(level) as u8 >= self.least.load(Ordering::Relaxed)
+    }
+
+    /// From now on messages of this level and the graver ones are written, by rank: 0 debug to 4 critical.
+    pub(crate) fn set_level(&self, rank: u8) {
+        self.least.store(rank, Ordering::Relaxed);
     }
 
     /// Writes one message, which may have several lines.

@@ -172,7 +172,8 @@ impl Lifeline {
                 ToWorker::Drain(within) => return Ok(Some(Stop::Drain(within))),
                 ToWorker::StopNow => return Ok(Some(Stop::Now)),
                 ToWorker::Reopen => self.logs.reopen(),
-                ToWorker::LogLevel(_) | ToWorker::Stacks => {}
+                ToWorker::LogLevel(rank) => self.logs.errors.set_level(rank),
+                ToWorker::Stacks => {}
             }
         }
         Ok(None)

@@ -8,9 +8,9 @@
 //! `docs/lifecycle.md` has the states in a picture.
 #![forbid(unsafe_code)]
 
+mod journal;
 mod machine;
 mod messages;
-#[allow(dead_code, clippy::unused_self, clippy::unnecessary_wraps)] // orders follow
 mod plane;
 mod runner;
 mod seats;
@@ -20,7 +20,7 @@ pub use machine::{
     ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
 pub use messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
-pub use plane::{Hosts, Plane};
+pub use plane::{Hosts, Plane, Setting};
 pub use runner::{Host, run};
 pub use seats::{TemplateSeat, WorkerSeat};
 

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use stdserve_sys::channel::Channel;
 use stdserve_sys::poller::Poller;
 use stdserve_sys::process::{self, Fork, ForkError, Pid};
-use stdserve_sys::scoreboard::Scoreboard;
+use stdserve_sys::scoreboard::{self, Scoreboard};
 use stdserve_sys::signals::{self, SignalReader};
 
+use crate::journal::Journal;
 use crate::machine::{
     Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
 };
 use crate::messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
-use crate::plane::{Plane, View};
+use crate::plane::{Order, Plane, Setting, View};
 use crate::seats::TemplateSeat;
 
 /// What only the host of the application can do.
@@ -35,6 +36,13 @@ pub trait Host {
     /// The operations plane, where there is to be one. Asked once, at the start.
     fn plane(&mut self) -> Option<Plane> {
         None
+    }
+    /// From now on messages of this level and the graver ones are logged, by rank: 0 debug, 1 info, 2 warning, 3 error,
+    /// 4 critical.
+    fn set_log_level(&mut self, _rank: u8) {}
+    /// The options that count, as operators may see them.
+    fn options(&self) -> Vec<Setting> {
+        Vec::new()
     }
 }
 
@@ -70,6 +78,10 @@ struct Runner<'a> {
     /// Whose end was seen in this round, and may not have been told to the machine yet.
     reaped: Vec<Pid>,
     plane: Option<Plane>,
+    journal: Journal,
+    began: Instant,
+    /// The level of the log, where an operator has set one.
+    log_level: Option<u8>,
 }
 
 /// Runs until everything has ended; returns the exit code. The process must have one thread, and becomes the parent
@@ -96,6 +108,9 @@ pub fn run(
         scoreboard,
         reaped: Vec::new(),
         plane,
+        journal: Journal::default(),
+        began: Instant::now(),
+        log_level: None,
     };
     let mut events = vec![Event::Start];
     loop {
@@ -120,6 +135,7 @@ pub fn run(
         }
         if events.is_empty() {
             events = runner.wait()?;
+            runner.serve_plane(&mut events, host);
         }
     }
 }
@@ -187,6 +203,7 @@ impl Runner<'_> {
             }
             Action::Log(level, text) => {
                 host.log(level, &text);
+                self.journal.line(level, &text, SystemTime::now());
                 None
             }
             Action::Ready => {
@@ -308,16 +325,40 @@ impl Runner<'_> {
         events.extend(said);
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
         events.push(Event::Tick);
-        self.serve_plane();
         Ok(events)
     }
 
-    /// The plane answers, and what is ordered there becomes events and messages.
-    fn serve_plane(&mut self) {
+    /// The plane answers, and what is ordered there becomes events and actions.
+    fn serve_plane(&mut self, events: &mut Vec<Event>, host: &mut dyn Host) {
         let Some(plane) = &mut self.plane else { return };
         let ready: Vec<_> = self.poller.ready().filter(|ready| Plane::owns(ready.token)).collect();
-        let view = View { ready: self.machine.is_ready(), board: self.scoreboard };
-        plane.serve(&ready, &self.poller, &view, Instant::now());
+        let now = Instant::now();
+        let view = View {
+            report: &self.machine.report(),
+            board: self.scoreboard,
+            journal: &self.journal,
+            began: self.began,
+            now,
+            clock: scoreboard::now(),
+            options: &|| host.options(),
+        };
+        for order in plane.serve(&ready, &self.poller, &view, now) {
+            match order {
+                Order::Event(event) => events.push(event),
+                Order::Act(action) => {
+                    // Of these none is answered by an event.
+                    self.carry_out(action, host);
+                }
+                Order::LogLevel(rank) => {
+                    self.log_level = Some(rank);
+                    host.set_log_level(rank);
+                    let workers = self.channels.values().filter(|(peer, _)| matches!(peer, Peer::Worker(_)));
+                    for (_, channel) in workers {
+                        let _ = channel.send(&ToWorker::LogLevel(rank).encode(), None);
+                    }
+                }
+            }
+        }
     }
 
     fn read(&mut self, number: usize, events: &mut Vec<Event>) {
@@ -326,11 +367,20 @@ impl Runner<'_> {
                 Ok(Some(message)) => events.extend(match *peer {
                     Peer::Template(template) => from_template(template, &message.bytes),
                     Peer::Worker(worker) => FromWorker::decode(&message.bytes).map(|message| match message {
-                        FromWorker::Ready => Event::WorkerReady(worker),
+                        FromWorker::Ready => {
+                            // It has read the options, and knows nothing of what was ordered since.
+                            if let Some(rank) = self.log_level {
+                                let _ = channel.send(&ToWorker::LogLevel(rank).encode(), None);
+                            }
+                            Event::WorkerReady(worker)
+                        }
                         FromWorker::LoadFailed(why) => Event::LoadFailed { who: Loader::Worker(worker), why },
                         FromWorker::Retire(why) => Event::Retire { worker, why },
-                        // Nobody keeps it yet.
-                        FromWorker::Autopsy(_) => Event::Tick,
+                        FromWorker::Autopsy(text) => {
+                            let pid = self.machine.pid_of(worker);
+                            self.journal.autopsy(worker, pid, &text, SystemTime::now());
+                            Event::Tick
+                        }
                     }),
                 }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

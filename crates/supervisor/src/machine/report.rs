@@ -101,6 +101,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The process of a worker, where it has one.
+    pub fn pid_of(&self, id: WorkerId) -> Option<Pid> {
+        self.groups.iter().flat_map(super::Group::workers).find(|worker| worker.id == id)?.pid
+    }
+}
+
 fn group_report(group: &super::Group, ending: bool) -> GroupReport {
     let worker = |(place, slot): (usize, &super::group::Slot)| {
         let worker = slot.worker.as_ref()?;

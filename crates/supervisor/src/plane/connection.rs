@@ -16,7 +16,8 @@ use stdserve_sys::poller::Readiness;
 use super::documents;
 use super::guard::Hosts;
 use super::history::History;
-use super::routes::{self, Answer, Body, Order, Request, Stacks};
+use super::routes::{self, Answer, Body, Order, Request};
+use super::stacks::Stacks;
 use super::view::View;
 
 /// How long a request may take to arrive whole.
@@ -52,8 +53,9 @@ enum State {
     Body(usize),
     /// Workers were asked for their stacks.
     Stacks(Stacks),
-    /// It is sent events, in chunks or not; the number of the last autopsy that it knows.
-    Follows { chunked: bool, autopsy: u64 },
+    /// It is sent events, in chunks or not; the number of the last entry of the
+    /// journal that it knows.
+    Follows { chunked: bool, seen: u64 },
     /// Nothing more is read as a request; closed when all is sent.
     Ends,
     /// All is sent; what it still sends is thrown away.
@@ -146,7 +148,7 @@ impl Connection {
             let step = match self.state {
                 State::Request => self.read_request(turn, room, orders),
                 State::Body(left) => self.skip_body(left, turn, room, orders),
-                State::Stacks(ref mut stacks) => match stacks.answer(turn.view, turn.now, orders) {
+                State::Stacks(ref mut stacks) => match stacks.answer(turn.view, orders) {
                     Some(answer) => {
                         self.answer(answer, turn);
                         Step::On
@@ -181,10 +183,10 @@ impl Connection {
 
     /// The next event for a follower.
     fn tell(&mut self, turn: &Turn<'_>) {
-        if let State::Follows { chunked, autopsy } = &mut self.state
+        if let State::Follows { chunked, seen } = &mut self.state
             && turn.due
         {
-            let (chunked, frames) = (*chunked, documents::tick(turn.view, turn.history, autopsy));
+            let (chunked, frames) = (*chunked, documents::tick(turn.view, turn.history, seen));
             self.push(chunked, frames.as_bytes());
         }
     }
@@ -307,7 +309,7 @@ impl Connection {
                     self.input.drain(..consumed);
                     self.reader.next_request();
                     let asked = Request { head: &self.head, local: self.local, room };
-                    let answer = routes::answer(&asked, turn.hosts, turn.view, turn.now, orders);
+                    let answer = routes::answer(&asked, turn.hosts, turn.view, turn.history, orders);
                     self.answer(answer, turn);
                     return Step::On;
                 }
@@ -365,10 +367,10 @@ impl Connection {
         (self.since, self.until) = (turn.now, turn.now + KEEP_ALIVE);
         self.state = if follows && framing.body.is_some() {
             let chunked = framing.body == BodyFraming::Chunked;
-            let mut autopsy = 0;
-            let first = documents::first(turn.view, turn.history, &mut autopsy);
+            let mut seen = 0;
+            let first = documents::first(turn.view, turn.history, &mut seen);
             self.push(chunked, first.as_bytes());
-            State::Follows { chunked, autopsy }
+            State::Follows { chunked, seen }
         } else if framing.keep_alive {
             State::Request
         } else {

@@ -12,6 +12,7 @@
 //! | [`routes`] | what is answered to a request (pure) |
 //! | [`documents`] | what is told, as JSON (pure) |
 //! | [`history`] | the last ten minutes, a sample a second |
+//! | [`stacks`] | what threads do, asked of the workers |
 //! | [`page`] | the page at `/` |
 
 mod clients;
@@ -21,6 +22,7 @@ mod guard;
 mod history;
 mod page;
 mod routes;
+mod stacks;
 mod view;
 
 use std::collections::BTreeSet;
@@ -35,6 +37,7 @@ use connection::Turn;
 pub use guard::Hosts;
 use history::History;
 pub(crate) use routes::Order;
+pub use view::Setting;
 pub(crate) use view::View;
 
 /// The first of the plane's tokens; those of templates and workers are counted from 1 and never come so far.

@@ -1,11 +1,41 @@
 //! What the plane can see of the server.
 
+use std::time::Instant;
+
 use stdserve_sys::scoreboard::Scoreboard;
+
+use crate::journal::Journal;
+use crate::machine::Report;
 
 /// What the plane can see of the server.
 pub(crate) struct View<'a> {
-    /// Whether all wanted workers are ready, and none of it is ending.
-    pub(crate) ready: bool,
+    /// What the machine knows.
+    pub(crate) report: &'a Report,
     /// The workers' own figures.
     pub(crate) board: &'a Scoreboard,
+    /// The last autopsies and log lines.
+    pub(crate) journal: &'a Journal,
+    /// When the supervisor began.
+    pub(crate) began: Instant,
+    /// Now.
+    pub(crate) now: Instant,
+    /// Now, in milliseconds of the scoreboard's [clock](stdserve_sys::scoreboard::now).
+    pub(crate) clock: u64,
+    /// The options that count, asked for where somebody wants to see them.
+    pub(crate) options: &'a dyn Fn() -> Vec<Setting>,
+}
+
+/// The value of an option, as an operator may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The service that it is said of; none: all.
+    pub service: Option<String>,
+    /// The option's name.
+    pub name: String,
+    /// The value as TOML; none where it has none, or is a secret.
+    pub value: Option<String>,
+    /// What stands in the place of a value that is missing.
+    pub unset: String,
+    /// Where the value came from.
+    pub source: String,
 }
