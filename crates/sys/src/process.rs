@@ -3,6 +3,7 @@
 mod fork;
 mod handle;
 mod look;
+mod sample;
 mod spawn;
 
 pub use fork::{
@@ -11,6 +12,7 @@ pub use fork::{
 
 pub use handle::Handle;
 pub use look::{Look, children, look};
+pub use sample::{Sample, sample};
 pub use spawn::{Child, Limit, Program, SpawnError, Step, spawn};
 
 use std::cell::Cell;
