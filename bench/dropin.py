@@ -102,6 +102,15 @@ def calls(call: Callable[[xmlrpc.client.ServerProxy], object], part: int) -> Loa
     return load
 
 
+def a_call_a_connection(port: int, requests: int) -> int:
+    """The call `add(2, 3)`, each by a client of its own."""
+    count = max(requests // 4, 1)
+    for _ in range(count):
+        with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}/") as proxy:
+            proxy.add(2, 3)
+    return count
+
+
 STRUCTS = [{"id": n, "name": f"name {n}", "on": True} for n in range(10_000)]
 
 #: Name: the server, the load on ours and on the standard library's (which may be unable to keep connections),
@@ -111,6 +120,7 @@ WORKLOADS: dict[str, tuple[str, Load, Load, float]] = {
     "http-close": ("http", connections(GET_AND_CLOSE), connections(GET_AND_CLOSE), 1 / 4),
     "wsgi-kept": ("wsgi", kept, connections(GET), 1 / 15),
     "xmlrpc-add": ("xmlrpc", calls(lambda p: p.add(2, 3), 4), calls(lambda p: p.add(2, 3), 4), 1 / 6),
+    "xmlrpc-add-close": ("xmlrpc", a_call_a_connection, a_call_a_connection, 1 / 6),
     "xmlrpc-structs": (
         "xmlrpc",
         calls(lambda p: p.echo(STRUCTS), 1500),
@@ -118,7 +128,11 @@ WORKLOADS: dict[str, tuple[str, Load, Load, float]] = {
         1 / 8,
     ),
     "tcp": ("tcp", connections(b"hello"), connections(b"hello"), 1 / 3),
+    # A handler that calls `sendto`, and one that writes to a file; in the serving thread, and in threads.
     "udp": ("udp", datagrams, datagrams, 1 / 4),
+    "udp-files": ("udp-files", datagrams, datagrams, 1 / 4),
+    "udp-threads": ("udp-threads", datagrams, datagrams, 1 / 4),
+    "udp-threads-files": ("udp-threads-files", datagrams, datagrams, 1 / 4),
 }
 
 
@@ -160,7 +174,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-    print(f"{'workload':16} {'standard':>10} {'stdserve':>10} {'ratio':>7} {'must':>6}   µs of CPU a request")
+    print(f"{'workload':18} {'standard':>10} {'stdserve':>10} {'ratio':>7} {'must':>6}   µs of CPU a request")
     for name in options.only.split(","):
         kind, ours, theirs, must = WORKLOADS[name]
         figures: dict[str, list[float]] = {"standard": [], "stdserve": []}
@@ -169,7 +183,7 @@ def main() -> None:
                 figures[whose].append(cpu(kind, whose, load, options.requests))
                 time.sleep(0.05)
         standard, own = (statistics.median(figures[whose]) for whose in ("standard", "stdserve"))
-        print(f"{name:16} {standard:10.1f} {own:10.1f} {own / standard:7.3f} {must:6.3f}", flush=True)
+        print(f"{name:18} {standard:10.1f} {own:10.1f} {own / standard:7.3f} {must:6.3f}", flush=True)
 
 
 main()

@@ -1,6 +1,11 @@
 """A server of the standard library's family, by the standard library or by stdserve: for `bench/dropin.py`.
 
-    python dropin_server.py {http,wsgi,xmlrpc,tcp,udp} {standard,stdserve}
+    python dropin_server.py KIND {standard,stdserve}
+
+KIND: http, wsgi, xmlrpc, tcp, udp, udp-files, udp-threads or udp-threads-files.
+
+`-threads` is ThreadingUDPServer, and UDPServer without it; `-files` is a DatagramRequestHandler, and a
+BaseRequestHandler that calls `sendto` without it.
 
 Prints its port, and serves until it is ended.
 """
@@ -58,14 +63,21 @@ def main() -> None:
 
         class Echo(socketserver.BaseRequestHandler):  # type: ignore[misc, name-defined]
             def handle(self) -> None:
-                if kind == "udp":
+                if kind.startswith("udp"):
                     data, sock = self.request
                     sock.sendto(data, self.client_address)
                 else:
                     self.request.sendall(self.request.recv(1024))
 
-        base = socketserver.UDPServer if kind == "udp" else socketserver.ThreadingTCPServer
-        server = type("Server", (base,), {"request_queue_size": 128})(("127.0.0.1", 0), Echo)
+        class EchoByFiles(socketserver.DatagramRequestHandler):  # type: ignore[misc, name-defined]
+            def handle(self) -> None:
+                self.wfile.write(self.rfile.read())
+
+        protocol = "UDP" if kind.startswith("udp") else "TCP"
+        threads = "Threading" if "threads" in kind or kind == "tcp" else ""
+        base = getattr(socketserver, f"{threads}{protocol}Server")
+        handler = EchoByFiles if kind.endswith("files") else Echo
+        server = type("Server", (base,), {"request_queue_size": 128})(("127.0.0.1", 0), handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

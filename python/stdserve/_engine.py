@@ -44,15 +44,15 @@ class Engine:
         # Whether the engine has let go of the server's socket.
         self._released = True
         self._stop = threading.Event()
-        kind = "http" if choice.family in ("files", "xmlrpc") else str(choice.family)
-        driver = WsgiDriver(server, choice) if kind == "wsgi" else Driver(server, choice)
+        kind = "http" if choice.family == "files" else str(choice.family)
+        driver = _DRIVERS.get(kind, Driver)(server, choice)
         most = getattr(server, "max_threads", None)
         self._loop = _stdserve.DropIn(
             server.fileno(),
             kind,
             driver,
             min(max(_MOST_THREADS if most is None else most, 1), _MOST_THREADS) if self._threads else 0,
-            **(driver.limits() if kind in ("http", "wsgi") else {}),
+            **(driver.limits() if kind in ("http", "wsgi", "xmlrpc") else {}),
         )
 
     def run(self, poll_interval: float) -> None:
@@ -133,6 +133,10 @@ class Driver:
             factory = factory.func
         self.handler_class = factory
         self._keywords = keywords
+        # Of what a datagram goes through, all else does nothing.
+        self._only_handler = _paths.is_own(
+            server, "verify_request", "finish_request", "shutdown_request", "close_request"
+        )
 
     def limits(self) -> dict[str, Any]:
         """The limits of the handler class, which the engine keeps."""
@@ -202,7 +206,16 @@ class Driver:
     def datagram(self, data: bytes, address: Any) -> None:
         """Handles one datagram by the server's own steps."""
         server = self._server
-        self._handle((data[: server.max_packet_size], server.socket), address)
+        request = (data[: server.max_packet_size], server.socket)
+        if not self._only_handler:
+            self._handle(request, address)
+            return
+        try:
+            server.RequestHandlerClass(request, address, server)
+        except Exception:
+            server.handle_error(request, address)
+        except BaseException:
+            self._let_through()
 
     def _handle(self, request: Any, address: Any) -> None:
         server = self._server
@@ -271,6 +284,51 @@ class WsgiDriver(Driver):
         handler.command, handler.path, handler.request_version = line.split(" ", 2)
         handler.close_connection = True
         handler.log_request(str(status), sent)
+
+
+class XmlRpcDriver(Driver):
+    """What native code asks of a server of `xmlrpc.server` whose handler is unchanged."""
+
+    def __init__(self, server: Any, choice: Choice) -> None:
+        super().__init__(server, choice)
+        from stdserve.xmlrpc import _codec, _dispatch
+
+        handler = self.handler_class
+        self._handler = handler.__new__(handler)
+        marshaled = _dispatch.SimpleXMLRPCDispatcher._marshaled_dispatch
+        #: What `crates/python/src/dropin/calls.rs` takes, by the names there.
+        self.calls: dict[str, Any] = {
+            "server": server,
+            "answer": _dispatch.answer,
+            "failure": _dispatch.failure,
+            "told_of": self._told_of,
+            "log": self._log,
+            "unchanged": _codec.client_is_unchanged,
+            "paths": [path.encode("latin-1") for path in handler.rpc_paths or ()],
+            "threshold": handler.encode_threshold,
+            "name": self._handler.version_string(),
+            "keeps": _paths.keeps_connections(handler),
+            "plain": type(server)._marshaled_dispatch is marshaled,
+        }
+
+    def _told_of(self, error: BaseException) -> bytes:
+        """Header lines of an answer of 500."""
+        module = sys.modules["stdserve.xmlrpc.server"]
+        lines = [f"{name}: {value}\r\n" for name, value in module._told_of(self._server, error)]
+        return "".join(lines).replace("\0", "").encode("latin-1", "replace")
+
+    def _log(self, address: Any, line: str, status: int) -> None:
+        """Logs a request as its handler would."""
+        try:
+            if not line.isprintable() or "\\" in line:
+                line = line.translate(self._handler._control_char_table)
+            date = self._handler.log_date_time_string()
+            sys.stderr.write(f'{address[0]} - - [{date}] "{line}" {status} -\n')
+        except Exception:
+            self._server.handle_error(None, address)
+
+
+_DRIVERS: dict[str, type[Driver]] = {"wsgi": WsgiDriver, "xmlrpc": XmlRpcDriver}
 
 
 @functools.cache

@@ -109,12 +109,15 @@ STEPS: list[Step] = [
         Step("server", name, "calls", "", frozenset(("wsgi",)))
         for name in ("get_app", "set_app", "setup_environ")
     ],
-    # XML-RPC: the engine's own codec.
-    *_handler("calls", "", "report_404", "is_rpc_path_valid", families=("xmlrpc",)),
+    # XML-RPC: from the body to the answer, but for the function that is called.
+    *_handler("calls", "", "report_404", families=("xmlrpc",)),
     *_handler(
         "replaces",
-        "reads and writes XML-RPC itself",
-        *("do_POST", "decode_request_content", "accept_encodings"),
+        "answers calls itself",
+        *("do_POST", "decode_request_content", "accept_encodings", "is_rpc_path_valid", "_dispatch"),
+        *("send_response", "send_response_only", "send_header", "end_headers", "flush_headers"),
+        *("log_request", "log_message", "log_date_time_string", "address_string"),
+        *("version_string", "date_time_string"),
         families=("xmlrpc",),
     ),
     *[
@@ -155,6 +158,10 @@ class Choice:
     concurrency: Literal["one", "threads", "processes"]
     reasons: list[str] = field(default_factory=list)
     called: list[str] = field(default_factory=list)
+    #: What of the program has the handler's methods answer, where they would not be asked otherwise.
+    answers: list[str] = field(default_factory=list)
+    #: How calls are answered natively; "" where they are not.
+    native: str = ""
 
 
 def choose(server: Any) -> Choice:
@@ -175,10 +182,18 @@ def choose(server: Any) -> Choice:
             for step, where in _overridden_steps(server, handler, family, only=family)
             if step.engine == "replaces"
         ]
-    if own_part:
+    own_values: list[str] = []
+    answers: list[str] = []
+    native = ""
+    if family == "xmlrpc" and handler is not None:
+        own_values = _unusual_values(server, handler)
+    if own_part or own_values:
         # Something of how the request is answered is the program's own: the engine reads the requests, the
         # handler serves them.
         family = "http"
+        answers = [*dict.fromkeys(f"{where}.{step.name}" for step, where in own_part), *own_values]
+    elif family == "xmlrpc" and handler is not None:
+        native = "HTTP/1.1, connections are kept" if keeps_connections(handler) else "HTTP/1.0"
     concurrency = _concurrency(server, reasons)
     _check_server(server, reasons)
     if handler is not None and family is None:
@@ -198,7 +213,8 @@ def choose(server: Any) -> Choice:
                 reasons.append(f"{_name(handler)}.{setting.name} is {value!r}: the engine {setting.does}")
         if family not in ENGINE_SERVES:
             reasons.append(f"the engine of this version does not serve handlers of the kind {family!r}")
-    return Choice("plain" if reasons else "engine", family, concurrency, reasons, called)
+    path: Literal["plain", "engine"] = "plain" if reasons else "engine"
+    return Choice(path, family, concurrency, reasons, called, answers, native)
 
 
 def _raw_family(server: Any) -> Family | None:
@@ -234,6 +250,10 @@ def explain(server: Any) -> str:
     lines = [f"{_name(type(server))} with {_name(handler)}"]
     if choice.path == "engine":
         lines.append("path: engine (accepting, waiting, reading requests and keeping connections are native)")
+        if choice.native:
+            lines.append(f"calls: native, from the body to the answer ({choice.native})")
+        if choice.answers:
+            lines.append("answers: by the handler's own methods, for " + ", ".join(choice.answers))
     else:
         lines.append("path: plain (every step in Python, as in the standard library)")
         lines.extend(f"  because {reason}" for reason in choice.reasons)
@@ -311,7 +331,7 @@ def _overridden_steps(
             continue
         if only is not None and (step.families is None or only not in step.families):
             continue
-        if family == "files" and step.families is None and _has_files_step(step.name):
+        if step.families is None and _has_stricter_step(step.name, family):
             continue
         owner = type(server) if step.of == "server" else handler
         if step.of == "server" and step.name in vars(server):
@@ -321,9 +341,43 @@ def _overridden_steps(
     return found
 
 
-def _has_files_step(name: str) -> bool:
-    """Whether the stricter rule for files is the one that counts for this handler step."""
-    return any(step.name == name and step.families == frozenset(("files",)) for step in STEPS)
+def _has_stricter_step(name: str, family: Family) -> bool:
+    """Whether the stricter rule for files or XML-RPC is the one that counts for this handler step."""
+    return family in ("files", "xmlrpc") and any(
+        step.name == name and step.families == frozenset((family,)) and step.of == "handler" for step in STEPS
+    )
+
+
+def keeps_connections(handler: type) -> bool:
+    """Whether calls are answered in HTTP/1.1: unless the program says which version its handler speaks."""
+    version = getattr(handler, "protocol_version", None)
+    if version == "HTTP/1.0":
+        says = next((base for base in handler.__mro__ if "protocol_version" in vars(base)), None)
+        return says is not None and says.__module__.startswith("stdserve.")
+    return version == "HTTP/1.1"
+
+
+def _unusual_values(server: Any, handler: Any) -> list[str]:
+    """What native code does not answer XML-RPC by."""
+    factory = server.RequestHandlerClass
+    paths, threshold = handler.rpc_paths, handler.encode_threshold
+    usual = {
+        "rpc_paths": not paths
+        or (
+            isinstance(paths, (tuple, list, set, frozenset))
+            and all(isinstance(path, str) and path.isascii() for path in paths)
+        ),
+        "encode_threshold": threshold is None or (type(threshold) is int and threshold >= 0),
+        "protocol_version": handler.protocol_version in ("HTTP/1.0", "HTTP/1.1"),
+        "responses": handler.responses is _own("stdserve.http._responses", "Responses").responses,
+    }
+    names = [f"{_name(handler)}.{name}" for name, is_usual in usual.items() if not is_usual]
+    if isinstance(factory, functools.partial) and factory.keywords:
+        names.append("keywords of the handler class")
+    base = _own("stdserve.xmlrpc.server", "SimpleXMLRPCServer")
+    if base is None or not isinstance(server, base):
+        names.append(f"{_name(type(server))}, which is no SimpleXMLRPCServer")
+    return names
 
 
 def _override(cls: type, name: str) -> str | None:
@@ -350,6 +404,11 @@ def _is_ours(function: types.FunctionType) -> bool:
         for name, module in list(sys.modules.items())
         if name.startswith("stdserve.") and module is not None
     )
+
+
+def is_own(server: Any, *names: str) -> bool:
+    """Whether the server's steps of these names are those of our modules."""
+    return all(name not in vars(server) and _override(type(server), name) is None for name in names)
 
 
 def _methods(handler: type) -> list[str]:

@@ -95,6 +95,19 @@ def xmlrpc_dumps(
 ) -> bytes | None:
     """An XML-RPC document, or None where there is a value that is not written natively."""
 
+@final
+class Unchanged:
+    """Tells whether attributes and dicts are what they were when it was made."""
+
+    def __init__(
+        self,
+        places: tuple[tuple[object, tuple[str, ...]], ...],
+        tables: tuple[dict[Any, Any], ...],
+    ) -> None:
+        """`places`: classes, or dicts of modules, and names. `tables`: dicts that are looked at whole."""
+
+    def __call__(self) -> bool: ...
+
 def gunzip(data: bytes, max_bytes: int, max_ratio: int) -> bytes:
     """Inflates `data`; ValueError where more comes out than allowed."""
 

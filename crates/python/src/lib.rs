@@ -35,7 +35,7 @@ mod _stdserve {
     #[pymodule_export]
     use super::selectors::epoll_select;
     #[pymodule_export]
-    use super::xmlrpc::{compress, gunzip, xmlrpc_dumps, xmlrpc_loads};
+    use super::xmlrpc::{Unchanged, compress, gunzip, xmlrpc_dumps, xmlrpc_loads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

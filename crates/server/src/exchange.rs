@@ -207,11 +207,14 @@ impl Inner {
     }
 
     /// Sends the complete answer, or queues what the socket does not take. `None`: there is no connection.
-    pub(crate) fn send_answer(&mut self, now: Option<Instant>) -> Option<Result<Sent, Gone>> {
+    ///
+    /// With `end` telling that the connection closes, whoever calls closes or shuts it down at once where all was
+    /// sent: until then the kernel may hold the answer back, so that it shares its packet with the end.
+    pub(crate) fn send_answer(&mut self, end: End, now: Option<Instant>) -> Option<Result<Sent, Gone>> {
         let link = self.link.as_ref()?;
         Some(match self.tail.take() {
             Some(tail) => link.send_with_file(&mut self.out, tail, now),
-            None => link.send_whole(&mut self.out, now),
+            None => link.send_whole(&mut self.out, end == End::Close, now),
         })
     }
 
@@ -338,6 +341,11 @@ impl Exchange {
     /// The connection's socket, non-blocking, for a look at its options and addresses.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.inner().link.as_ref()?.transport.as_fd())
+    }
+
+    /// Whether the connection may be used again after this exchange: what the client wants and the server allows now.
+    pub fn may_keep(&self) -> bool {
+        self.inner().may_keep()
     }
 
     /// Whether the client has gone, so that an answer would reach nobody.
@@ -477,7 +485,7 @@ fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<Framing
 }
 
 /// Calls `use_date` with the time as RFC 9110 §5.6.7 writes it, put into words once a second and thread.
-pub(crate) fn with_date<R>(use_date: impl FnOnce(&[u8]) -> R) -> R {
+pub fn with_date<R>(use_date: impl FnOnce(&[u8]) -> R) -> R {
     thread_local! {
         static DATE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
     }

@@ -191,7 +191,7 @@ pub use body::Body;
 pub use coroner::{Case, Coroner, Late, Told};
 pub use crew::{Arrival, Run, StdThreads, ThreadSource};
 pub use datagram::Datagram;
-pub use exchange::{Exchange, ListenerInfo, Outcome, Peer};
+pub use exchange::{Exchange, ListenerInfo, Outcome, Peer, with_date};
 pub use incoming::Incoming;
 pub use observe::{Load, Log, Observer, Record, SilentLog, Started, Traffic, Waiting};
 pub use routes::Mount;

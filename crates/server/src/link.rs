@@ -172,7 +172,7 @@ impl Link {
         if sending.begun {
             return TimedOut::Begun;
         }
-        match self.send_or_queue(&mut sending, answer, Some(now)) {
+        match self.send_or_queue(&mut sending, answer, false, Some(now)) {
             Ok(sent) => {
                 self.timed_out.store(true, Ordering::Relaxed);
                 TimedOut::Answered(sent)
@@ -228,24 +228,32 @@ impl Link {
     }
 
     /// Sends a complete answer, or queues what the socket does not take. `bytes` is left empty where it was queued.
-    pub(crate) fn send_whole(&self, bytes: &mut Vec<u8>, now: Option<Instant>) -> Result<Sent, Gone> {
+    /// `closing`: the connection is closed at once where all was sent, and the last packet waits for that.
+    pub(crate) fn send_whole(
+        &self,
+        bytes: &mut Vec<u8>,
+        closing: bool,
+        now: Option<Instant>,
+    ) -> Result<Sent, Gone> {
         let mut sending = self.lock();
         if self.is_gone() {
             return Err(Gone);
         }
-        self.send_or_queue(&mut sending, bytes, now)
+        self.send_or_queue(&mut sending, bytes, closing, now)
     }
 
     fn send_or_queue(
         &self,
         sending: &mut Sending,
         bytes: &mut Vec<u8>,
+        closing: bool,
         now: Option<Instant>,
     ) -> Result<Sent, Gone> {
         let mut taken = 0;
         // The end of a stream has often nothing left to say.
         if sending.queue.is_empty() && !bytes.is_empty() {
-            taken = self.try_send(|transport| transport.write(bytes))?;
+            let write = if closing { Transport::write_more } else { Transport::write };
+            taken = self.try_send(|transport| write(transport, bytes))?;
         }
         let all = taken == bytes.len();
         if !all {
@@ -505,7 +513,7 @@ mod tests {
     fn what_the_socket_refuses_is_queued_and_goes_later_in_order() {
         let (link, mut theirs) = pair();
         let data: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let sent = link.send_whole(&mut data.clone(), None).unwrap();
+        let sent = link.send_whole(&mut data.clone(), false, None).unwrap();
         assert!(!sent.all);
         let expected = data.clone();
         let reader = std::thread::spawn(move || {

@@ -16,26 +16,23 @@ from stdserve import _stdserve
 
 #: What programs change in order to have values read and written in their own way.
 _CHANGEABLE = (
-    (client, ("FastMarshaller", "FastParser", "FastUnmarshaller", "getparser", "loads", "dumps", "escape")),
-    (client, ("Marshaller", "Unmarshaller", "DateTime", "Binary", "Fault", "WRAPPERS", "ExpatParser")),
+    (
+        vars(client),
+        (
+            *("FastMarshaller", "FastParser", "FastUnmarshaller", "getparser", "loads", "dumps", "escape"),
+            *("Marshaller", "Unmarshaller", "DateTime", "Binary", "Fault", "WRAPPERS", "ExpatParser"),
+        ),
+    ),
     (client.DateTime, ("__init__", "encode", "decode")),
     (client.Binary, ("__init__", "encode", "decode")),
-    (client.Marshaller, ("__init__", "dumps")),
-    (client.Unmarshaller, ("__init__", "close", "start", "end", "data")),
+    (client.Marshaller, ("__init__", "dumps", "dispatch")),
+    (client.Unmarshaller, ("__init__", "close", "start", "end", "data", "dispatch")),
 )
-_PLACES = tuple((vars(owner), name) for owner, names in _CHANGEABLE for name in names)
-_FOUND = [names.get(name) for names, name in _PLACES]
-_WRITERS = dict(client.Marshaller.dispatch)
-_READERS = dict(client.Unmarshaller.dispatch)
 
-
-def client_is_unchanged() -> bool:
-    """Whether ``xmlrpc.client`` reads and writes as it did when it was imported."""
-    return (
-        [names.get(name) for names, name in _PLACES] == _FOUND
-        and client.Marshaller.dispatch == _WRITERS
-        and client.Unmarshaller.dispatch == _READERS
-    )
+#: Whether ``xmlrpc.client`` reads and writes as it did when this module was imported.
+client_is_unchanged = _stdserve.Unchanged(
+    _CHANGEABLE, (client.Marshaller.dispatch, client.Unmarshaller.dispatch)
+)
 
 
 def loads(

@@ -32,6 +32,20 @@ def list_public_methods(obj: Any) -> list[str]:
     return [name for name in dir(obj) if not name.startswith("_") and callable(getattr(obj, name))]
 
 
+def failure(dispatcher: Any, error: BaseException) -> bytes:
+    """The answer to a call that raised `error`: itself if it is a fault, else one that tells of it."""
+    fault = error if isinstance(error, Fault) else Fault(1, f"{type(error)}:{error}")
+    return _codec.response(fault, dispatcher.encoding, dispatcher.allow_none)
+
+
+def answer(dispatcher: Any, value: Any) -> bytes:
+    """The answer to a call that returned `value`, or why there is none."""
+    try:
+        return _codec.response(value, dispatcher.encoding, dispatcher.allow_none)
+    except BaseException as error:
+        return failure(dispatcher, error)
+
+
 class SimpleXMLRPCDispatcher:
     """Holds functions and an instance, and calls them for requests. A mix-in of servers; it also stands
     alone, as a dispatcher of `MultiPathXMLRPCServer`.
@@ -114,10 +128,8 @@ class SimpleXMLRPCDispatcher:
             )
             call: Any = self._dispatch if dispatch_method is None else dispatch_method
             return _codec.response(call(method, params), self.encoding, self.allow_none)
-        except Fault as fault:
-            return _codec.response(fault, self.encoding, self.allow_none)
         except BaseException as exc:
-            return _codec.response(Fault(1, f"{type(exc)}:{exc}"), self.encoding, self.allow_none)
+            return failure(self, exc)
 
     def system_listMethods(self) -> list[str]:
         """system.listMethods() => ['add', 'subtract', 'multiple']

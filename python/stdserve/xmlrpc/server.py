@@ -127,12 +127,8 @@ class SimpleXMLRPCRequestHandler(BaseHTTPRequestHandler):
         except Exception as e:
             # Only what is wrong with the program itself comes here.
             self.send_response(500)
-            if getattr(self.server, "_send_traceback_header", False):
-                # In one line, as header fields are.
-                self.send_header("X-exception", " ".join(str(e).split()))
-                trace = traceback.format_exc()
-                trace = str(trace.encode("ASCII", "backslashreplace"), "ASCII")
-                self.send_header("X-traceback", " | ".join(trace.splitlines()))
+            for name, value in _told_of(self.server, e):
+                self.send_header(name, value)
             self.send_header("Content-length", "0")
             self.end_headers()
         else:
@@ -180,6 +176,15 @@ class SimpleXMLRPCRequestHandler(BaseHTTPRequestHandler):
         """Logs the request, unless the server was made with `logRequests` false."""
         if self.server.logRequests:
             BaseHTTPRequestHandler.log_request(self, code, size)
+
+
+def _told_of(server: Any, error: BaseException) -> list[tuple[str, str]]:
+    """The fields of an answer of 500: what went wrong, where the server says that."""
+    if not getattr(server, "_send_traceback_header", False):
+        return []
+    trace = "".join(traceback.format_exception(error)).encode("ASCII", "backslashreplace").decode("ASCII")
+    # In one line, as header fields are.
+    return [("X-exception", " ".join(str(error).split())), ("X-traceback", " | ".join(trace.splitlines()))]
 
 
 class SimpleXMLRPCServer(socketserver.TCPServer, SimpleXMLRPCDispatcher):

@@ -4,6 +4,7 @@
 //! `stdserve/_engine.py` has the other half: it decides what is handed to whom, and holds the server object. Here
 //! [`DropIn`] is the running engine, [`requests`] hands requests to handlers, [`writer`] takes what they write.
 
+mod calls;
 mod requests;
 mod writer;
 
@@ -17,7 +18,7 @@ use pyo3::types::{PyBytes, PyDict};
 use stdserve_proto::forwarded::Trust;
 use stdserve_proto::h1::HeadLimits;
 use stdserve_server::{
-    Arrival, Datagram, Observer, Order, Peer, Run, Server, Service, Session, Settings, Timeouts,
+    Arrival, Datagram, Exchange, Observer, Order, Peer, Run, Server, Service, Session, Settings, Timeouts,
 };
 use stdserve_sys::listener::{BindAddress, Registry};
 
@@ -27,6 +28,7 @@ use crate::gateway::child;
 use crate::gateway::context::Contexts;
 use crate::gateway::report;
 use crate::gateway::wsgi::{Options, WsgiGateway};
+use calls::Calls;
 use requests::Requests;
 pub(crate) use writer::Writer;
 
@@ -36,7 +38,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The engine of one `serve_forever`.
 ///
 /// `descriptor` is the server's socket, of which the engine makes itself a copy. `kind`: "http", "wsgi", "stream" or
-/// "datagram". `driver` has the methods that are called: `open` and `serve` for requests, `session` for connections,
+/// "datagram", "xmlrpc". `driver` has the methods that are called: `open` and `serve` for requests, `session` for connections,
 /// `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many may run at
 /// once; 0 where `turn` is called.
 #[pyclass(frozen, weakref, module = "stdserve._stdserve")]
@@ -82,7 +84,7 @@ impl DropIn {
         let settings = settings(threads, limits)?;
         let registry = Registry::open(&[(None, BindAddress::Descriptor(descriptor))], 1)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let gateway = Arc::new(Gateway::new(py, driver, threads == 0)?);
+        let gateway = Arc::new(Gateway::new(driver, kind, threads == 0)?);
         let service = Arc::clone(&gateway) as Arc<dyn Service>;
         let closed = Arc::new(Closed::default());
         let observer = Arc::clone(&closed) as Arc<dyn Observer>;
@@ -94,10 +96,10 @@ impl DropIn {
                 let server = builder.listeners(listeners).build(service, Arc::new(PythonThreads))?;
                 return Ok(Self { server, gateway, closed });
             }
-            "http" => builder.listeners(listeners),
+            "http" | "xmlrpc" => builder.listeners(listeners),
             "stream" => builder.streams(listeners, Arc::clone(&service)),
             "datagram" => builder.datagrams(listeners, Arc::clone(&service)),
-            _ => return Err(PyValueError::new_err("kind is http, stream or datagram")),
+            _ => return Err(PyValueError::new_err("kind is http, wsgi, xmlrpc, stream or datagram")),
         };
         let server = builder.build(service, Arc::new(PythonThreads))?;
         Ok(Self { server, gateway, closed })
@@ -215,6 +217,8 @@ fn settings(threads: usize, limits: Option<&Bound<'_, PyDict>>) -> PyResult<Sett
 
 /// Hands what arrives to the driver.
 struct Gateway {
+    /// Answers calls of an unchanged handler of XML-RPC.
+    calls: Option<Calls>,
     requests: Requests,
     session: Py<PyAny>,
     datagram: Py<PyAny>,
@@ -226,15 +230,16 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn new(py: Python<'_>, driver: &Bound<'_, PyAny>, turned: bool) -> PyResult<Self> {
+    fn new(driver: &Bound<'_, PyAny>, kind: &str, turned: bool) -> PyResult<Self> {
         Ok(Self {
+            calls: (kind == "xmlrpc").then(|| Calls::new(driver)).transpose()?,
             requests: Requests::new(driver)?,
             session: driver.getattr("session")?.unbind(),
             datagram: driver.getattr("datagram")?.unbind(),
             turned,
             raised: Mutex::default(),
             contexts: Mutex::default(),
-            forks: child::Watch::new(py)?,
+            forks: child::Watch::new(driver.py())?,
         })
     }
 
@@ -242,7 +247,7 @@ impl Gateway {
         // One turn for all where the program's own thread does the work: its context stays.
         let context = if self.turned { None } else { Some(contexts.enter(py)?) };
         let served = match arrival {
-            Arrival::Exchange(exchange) => self.requests.serve(py, exchange),
+            Arrival::Exchange(exchange) => self.exchange(py, exchange),
             Arrival::Session(session) => self.session(py, session),
             Arrival::Datagram(datagram) => self.datagram(py, &datagram),
         };
@@ -253,6 +258,14 @@ impl Gateway {
             contexts.exit(context)?;
         }
         served
+    }
+
+    fn exchange(&self, py: Python<'_>, exchange: Exchange) -> PyResult<()> {
+        let left = match &self.calls {
+            Some(calls) => calls.serve(py, exchange)?,
+            None => Some(exchange),
+        };
+        left.map_or(Ok(()), |exchange| self.requests.serve(py, exchange))
     }
 
     fn session(&self, py: Python<'_>, mut session: Session) -> PyResult<()> {

@@ -46,7 +46,7 @@ struct Marshaller<'a> {
 }
 
 /// `xmlrpc.client.dumps`
-pub(super) fn write_document(
+pub(crate) fn write_document(
     types: &Types,
     params: &Bound<'_, PyAny>,
     method: Option<&Bound<'_, PyAny>>,

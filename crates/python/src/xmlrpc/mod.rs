@@ -7,6 +7,7 @@ mod errors;
 mod marshal;
 mod objects;
 mod types;
+mod unchanged;
 
 use std::borrow::Cow;
 
@@ -17,9 +18,10 @@ use stdserve_proto::gzip;
 use stdserve_proto::xmlrpc::{Kind, Limits};
 
 pub(crate) use errors::Refusal;
-pub(crate) use marshal::{Extensions, Unfit, write_fault, write_response};
+pub(crate) use marshal::{Extensions, Unfit, write_document, write_fault, write_response};
 pub(crate) use objects::{Wishes, load};
 pub(crate) use types::{Types, text};
+pub(crate) use unchanged::Unchanged;
 
 /// `xmlrpc.client.loads`: the parameters, and the name of the method where there is one.
 ///
@@ -49,7 +51,7 @@ pub(crate) fn xmlrpc_loads<'py>(
     let loaded = with_text(data, &limits, |text| load(py, types, text, &limits, wishes))
         .map_err(|refusal| refusal.into_python(py, types))?;
     if loaded.kind == Kind::Fault {
-        return Err(types.fault(py, loaded.params.first()));
+        return Err(types.raised(py, loaded.params.first()));
     }
     Ok((PyTuple::new(py, loaded.params)?, loaded.method))
 }

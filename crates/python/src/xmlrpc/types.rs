@@ -65,8 +65,13 @@ impl Types {
         made.map_or_else(|failure| failure, PyErr::from_value)
     }
 
+    /// The class `Fault`.
+    pub(crate) fn fault<'py>(&self, py: Python<'py>) -> &Bound<'py, PyType> {
+        self.fault.bind(py)
+    }
+
     /// `Fault(**value)`
-    pub(super) fn fault(&self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
+    pub(crate) fn raised(&self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
         let Some(value) = value else { return PyIndexError::new_err("list index out of range") };
         let Ok(members) = value.cast::<PyDict>() else {
             let kind = crate::gateway::report::type_name(value);

@@ -233,11 +233,13 @@ impl Crew {
         self.waker.wake();
     }
 
-    /// A complete answer: for whoever takes the loop next, or, where another thread leads, written here and now.
+    /// A complete answer: for whoever takes the loop next, or, where another thread leads, written here and now. So it
+    /// is where the program's own thread does everything and has more to run first: no other would take the loop.
     pub(crate) fn publish(&self, mut done: Done) {
         done.inner.tell_outcome();
         let mut core = self.lock();
-        if core.handover.baton.lies_free() {
+        let is_next = !core.turned || core.pending.is_empty();
+        if is_next && core.handover.baton.lies_free() {
             core.handed.published.push(done);
             return;
         }
@@ -261,7 +263,7 @@ impl Crew {
     /// Writes a complete answer, or the end of one, from a thread that does not lead.
     pub(crate) fn finish(&self, mut done: Done) {
         done.inner.place = None;
-        let sent = done.inner.send_answer(None).unwrap_or(Err(crate::stream::Gone));
+        let sent = done.inner.send_answer(done.end, None).unwrap_or(Err(crate::stream::Gone));
         match sent {
             Ok(sent) => {
                 if sent.all

@@ -77,7 +77,7 @@ impl EventLoop {
         }
         for mut done in handed.published.drain(..) {
             done.inner.place = None;
-            let Some(sent) = done.inner.send_answer(Some(self.now)) else { continue };
+            let Some(sent) = done.inner.send_answer(done.end, Some(self.now)) else { continue };
             let queued = if let Ok(sent) = sent {
                 !sent.all
             } else {
@@ -217,7 +217,7 @@ impl EventLoop {
             let text = (&*refused.why, refused.retry_after);
             encode_error(&mut inner.out, context, refused.status, text, date, server);
         });
-        let sent = connection.link.send_whole(&mut inner.out, Some(self.now));
+        let sent = connection.link.send_whole(&mut inner.out, false, Some(self.now));
         self.log.debug(&format!("refused with {}: {}", refused.status, refused.why));
         self.report(&inner, false);
         self.recycle(Some(inner));
