@@ -143,7 +143,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
         ..Policy::default()
     };
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
-    let setup = Setup { groups, board: Arc::clone(&board), log };
+    let setup = Setup { groups, board: Arc::clone(&board), log: Arc::new(log) };
     let mut supervisor = Supervisor { interpreter, setup, plane, shown };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
     Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))

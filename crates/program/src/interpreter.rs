@@ -1,13 +1,16 @@
 //! What the processes ask of an interpreter, and how they do without one.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stdserve_config::{GroupSpec, RunScript, ServiceSpec, Settings};
 use stdserve_server::{Log, Service, StdThreads, ThreadSource};
 use stdserve_supervisor::exit_code;
-use stdserve_sys::process::{ForkHooks, NoHooks};
+use stdserve_sys::process::{ForkHooks, NoHooks, Pid};
 use stdserve_sys::signals::{self, SIGINT, SIGQUIT, SIGTERM, WakePipe};
+
+use crate::log::ErrorLog;
 
 /// What a service is told of where it stands.
 pub struct Place<'a> {
@@ -28,6 +31,58 @@ pub enum Woken {
     Leave,
     /// A signal handler failed: its traceback, for the log.
     Failed(String),
+}
+
+/// What the functions of a configuration file in Python are told of where they are called.
+pub struct Scene<'a> {
+    /// What the group keeps to.
+    pub settings: &'a Settings,
+    /// The supervisor's process.
+    pub supervisor: Pid,
+    /// How many workers the group is to have.
+    pub workers: usize,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+    /// Where their messages go.
+    pub log: Arc<ErrorLog>,
+}
+
+/// When functions of a configuration file in Python are called, with gunicorn's names for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// `on_starting`: the server starts.
+    Starting,
+    /// `on_reload`: everything is loaded anew.
+    Reloaded,
+    /// `when_ready`: workers are about to be forked for the first time.
+    Ready,
+    /// `nworkers_changed`.
+    Workers {
+        /// How many there were to be; none: nobody had said.
+        before: Option<u64>,
+        /// How many from now on.
+        now: u64,
+    },
+    /// `pre_fork`, in the template.
+    Forking,
+    /// In the template: a worker was forked. Nothing is called.
+    Forked(Pid),
+    /// `post_fork`, in the worker.
+    Born,
+    /// `post_worker_init`: the worker has loaded the application.
+    Loaded,
+    /// `worker_int`: the worker was told to stop at once.
+    Interrupted,
+    /// `worker_abort`: a request of the worker took too long.
+    Aborted,
+    /// `worker_exit`: the worker is about to end.
+    Leaving,
+    /// `child_exit`, in the template: a worker has ended.
+    Ended(Pid),
+    /// `pre_exec`: the supervisor is about to be replaced by a newly executed one.
+    Upgrading,
+    /// `on_exit`: the server has ended.
+    Exit,
 }
 
 /// An interpreter, as the processes see it. One thread has it: the main thread of each process, which holds the
@@ -65,8 +120,49 @@ pub trait Interpreter: ForkHooks {
     /// An error is for the user: a sentence and what helps, or a traceback.
     fn load(&mut self, service: &ServiceSpec) -> Result<(), String>;
 
-    /// All is loaded in a template: checks that its workers can be forked, and settles for that.
-    fn settle(&mut self) -> Result<(), String>;
+    /// What is to be preloaded is loaded next: what is there already is no fault of it.
+    fn begin_preload(&mut self) {}
+
+    /// All is loaded in a template: checks that its workers can be forked, and settles for that. What the import has
+    /// left behind that forked workers cannot use or share is an error, unless `force` says to go on: then it is
+    /// returned, for the log.
+    fn settle(&mut self, force: bool) -> Result<Option<String>, String>;
+
+    /// Reads a configuration file in Python, in a process of its own: its settings as a TOML document
+    /// (`stdserve_config::Surroundings` says of what form).
+    fn read_configuration(&mut self, file: &Path) -> Result<String, String> {
+        let _ = file;
+        Err(NO_PYTHON.to_owned())
+    }
+
+    /// In a template, after [`prepare`](Self::prepare): loads the functions of the configuration file in Python, if
+    /// there is one.
+    fn load_hooks(&mut self, scene: Scene<'_>) -> Result<(), String> {
+        let _ = scene;
+        Ok(())
+    }
+
+    /// Whether the configuration file has this function.
+    fn has_hook(&self, hook: Hook) -> bool {
+        let _ = hook;
+        false
+    }
+
+    /// Calls a function of the configuration file, where there is one. An error is its traceback.
+    fn hook(&self, hook: Hook) -> Result<(), String> {
+        let _ = hook;
+        Ok(())
+    }
+
+    /// In a worker: where messages go from now on.
+    fn log_to(&mut self, log: Arc<ErrorLog>) {
+        let _ = log;
+    }
+
+    /// The files of all modules that were imported, for those who wait for changes.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Makes the service out of what was loaded.
     fn service(&mut self, service: &ServiceSpec, place: &Place<'_>) -> io::Result<Arc<dyn Service>>;
@@ -143,8 +239,8 @@ impl Interpreter for NoInterpreter {
         self.serves(service)
     }
 
-    fn settle(&mut self) -> Result<(), String> {
-        Ok(())
+    fn settle(&mut self, _: bool) -> Result<Option<String>, String> {
+        Ok(None)
     }
 
     fn service(&mut self, _: &ServiceSpec, _: &Place<'_>) -> io::Result<Arc<dyn Service>> {

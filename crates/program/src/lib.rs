@@ -24,7 +24,7 @@ mod worker;
 
 pub use command::{complain, main, start};
 pub use engine::settings;
-pub use interpreter::{Interpreter, NoInterpreter, Place, Woken};
+pub use interpreter::{Hook, Interpreter, NoInterpreter, Place, Scene, Woken};
 pub use listen::addresses;
 pub use log::ErrorLog;
 pub use watcher::Watcher;

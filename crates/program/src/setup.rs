@@ -14,7 +14,7 @@ use crate::log::ErrorLog;
 pub(crate) struct Setup {
     pub(crate) groups: Vec<Group>,
     pub(crate) board: Arc<Scoreboard>,
-    pub(crate) log: ErrorLog,
+    pub(crate) log: Arc<ErrorLog>,
 }
 
 /// A worker group.

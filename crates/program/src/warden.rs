@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use stdserve_supervisor::{Level, ToWorker, WorkerSeat};
 use stdserve_sys::process;
 use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
 
-use crate::interpreter::{Interpreter, Woken};
+use crate::interpreter::{Hook, Interpreter, Woken};
 use crate::log::ErrorLog;
 use crate::watcher::Watcher;
 
@@ -61,12 +62,21 @@ pub(crate) struct Warden {
     graceful: Duration,
     /// When to leave whatever the server does; set with the first order.
     leave: Arc<Mutex<Option<Instant>>>,
+    /// It was told to stop at once, and the application has not been told of it.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Warden {
     /// `graceful`: how long a drain may take that the supervisor has not asked for.
     pub(crate) fn new(seat: Arc<WorkerSeat>, logs: Logs, graceful: Duration) -> io::Result<Self> {
-        Ok(Self { pipe: WakePipe::new()?, seat, logs, graceful, leave: Arc::default() })
+        Ok(Self {
+            pipe: WakePipe::new()?,
+            seat,
+            logs,
+            graceful,
+            leave: Arc::default(),
+            interrupted: Arc::default(),
+        })
     }
 
     /// What the loop watches: the supervisor's orders, and the end of the supervisor.
@@ -77,6 +87,7 @@ impl Warden {
             pipe: self.pipe,
             graceful: self.graceful,
             leave: Arc::clone(&self.leave),
+            interrupted: Arc::clone(&self.interrupted),
             ended: false,
         })
     }
@@ -119,6 +130,11 @@ impl Warden {
                     late(left);
                 }
             }
+            if self.interrupted.swap(false, Ordering::AcqRel)
+                && let Err(why) = interpreter.hook(Hook::Interrupted)
+            {
+                self.logs.errors.say(Level::Error, &why);
+            }
             if wakes.contains(&Wake::Caught(SIGTERM)) {
                 self.drain(control);
             }
@@ -155,6 +171,7 @@ struct Lifeline {
     pipe: &'static WakePipe,
     graceful: Duration,
     leave: Arc<Mutex<Option<Instant>>>,
+    interrupted: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -194,7 +211,10 @@ impl Watch for Lifeline {
         let (order, within) = match self.next() {
             Ok(None) => return None,
             Ok(Some(Stop::Drain(within))) => (Order::Drain { within }, within),
-            Ok(Some(Stop::Now)) => (Order::Stop, AT_ONCE),
+            Ok(Some(Stop::Now)) => {
+                self.interrupted.store(true, Ordering::Release);
+                (Order::Stop, AT_ONCE)
+            }
             Err(_) => {
                 // The supervisor is gone: what runs is finished, and nobody is left to end a worker that hangs.
                 self.ended = true;

@@ -13,7 +13,7 @@ use stdserve_sys::scoreboard::State;
 use stdserve_sys::signals::SIGTERM;
 
 use crate::engine;
-use crate::interpreter::{Interpreter, Place};
+use crate::interpreter::{Hook, Interpreter, Place};
 use crate::log::ErrorLog;
 use crate::services;
 use crate::setup::{Group, Setup};
@@ -40,12 +40,10 @@ pub(crate) fn live(
     if let Some(row) = setup.board.row(seat.slot) {
         row.claim(seat.generation);
     }
-    for service in &group.spec.services {
-        if let Err(why) = interpreter.load(service) {
-            let _ = seat.load_failed(&why);
-            interpreter.flush();
-            process::exit_now(exit_code::APPLICATION);
-        }
+    if let Err(why) = load(interpreter, group) {
+        let _ = seat.load_failed(&why);
+        interpreter.flush();
+        process::exit_now(exit_code::APPLICATION);
     }
     // From here on this process is the worker's alone: nothing is handed back.
     match serve(interpreter, seat, setup, group) {
@@ -58,6 +56,15 @@ pub(crate) fn live(
     }
 }
 
+/// Loads what is served, between the functions of the configuration file for that.
+fn load(interpreter: &mut dyn Interpreter, group: &Group) -> Result<(), String> {
+    interpreter.hook(Hook::Born)?;
+    for service in &group.spec.services {
+        interpreter.load(service)?;
+    }
+    interpreter.hook(Hook::Loaded)
+}
+
 fn serve(
     interpreter: &mut dyn Interpreter,
     seat: WorkerSeat,
@@ -68,6 +75,7 @@ fn serve(
     let listeners = group.registry.take();
     let options = group.options();
     let log = Arc::new(ErrorLog::open(&options.logging)?.queued()?);
+    interpreter.log_to(Arc::clone(&log));
     let told = Arc::clone(&log) as Arc<dyn Log>;
     let place = Place { settings: options, workers: group.workers, log: &told };
     let services = services::make(interpreter, &group.spec.services, &place)?;
@@ -100,6 +108,9 @@ fn serve(
     };
     warden.watch(interpreter, &server.control(), beat, |left| services.end_within(left));
     services.end();
+    if let Err(why) = interpreter.hook(Hook::Leaving) {
+        log.say(Level::Error, &why);
+    }
     interpreter.end(&|trouble| log.say(Level::Error, trouble));
     watcher.close(LAST_LINES);
     log.close(LAST_LINES);

@@ -1,7 +1,6 @@
 //! CPython as the processes see it: what is loaded, its threads, its signals, its end.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -12,12 +11,12 @@ use pyo3::types::PyDict;
 use stdserve_config::{AppSpec, Program, RunScript, ServiceKind, ServiceSpec, Settings};
 use stdserve_program::{Interpreter, Place, Woken};
 use stdserve_server::{Service, ThreadSource};
-use stdserve_sys::process::{self, ForkHooks};
+use stdserve_sys::process::ForkHooks;
 use stdserve_sys::signals::{SIGINT, SIGQUIT, SIGTERM, WakePipe};
 
 use crate::crew_threads::PythonThreads;
 use crate::gateway::report;
-use crate::services;
+use crate::{preload, services};
 
 /// The interpreter that runs this extension. Having the token says that the main thread is attached to it.
 pub(crate) struct CPython<'py> {
@@ -28,12 +27,14 @@ pub(crate) struct CPython<'py> {
     loaded: HashMap<String, Py<PyAny>>,
     /// What the program that was run has raised.
     raised: Option<PyErr>,
+    /// Watches the import while it preloads.
+    audit: Option<preload::Audit>,
 }
 
 impl<'py> CPython<'py> {
     /// `object`: the application, where the program has made one already.
     pub(crate) fn new(py: Python<'py>, object: Option<Py<PyAny>>) -> Self {
-        Self { py, object, loaded: HashMap::new(), raised: None }
+        Self { py, object, loaded: HashMap::new(), raised: None, audit: None }
     }
 
     /// What ended the program that was run, if it was an exception.
@@ -128,14 +129,18 @@ impl Interpreter for CPython<'_> {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), String> {
-        let threads = process::threads().map_err(|error| error.to_string())?;
-        if threads.len() > 1 {
-            return Err(left_behind(self.py, &threads));
+    fn begin_preload(&mut self) {
+        self.audit = preload::Audit::begin(self.py).ok();
+    }
+
+    fn settle(&mut self, force: bool) -> Result<Option<String>, String> {
+        let left = preload::Audit::end(self.audit.take(), self.py);
+        let left = left.map_err(|error| report::traceback(self.py, &error))?;
+        match left {
+            Some(left) if !force => return Err(preload::refusal(&left)),
+            _ => preload::freeze(self.py).map_err(|error| error.to_string())?,
         }
-        // What the import made is for good: collections in the workers need not touch, and so copy, its pages.
-        let frozen = self.py.import("gc").and_then(|gc| gc.call_method0("freeze"));
-        frozen.map(drop).map_err(|error| error.to_string())
+        Ok(left.as_deref().map(preload::warning))
     }
 
     fn service(&mut self, service: &ServiceSpec, place: &Place<'_>) -> io::Result<Arc<dyn Service>> {
@@ -192,20 +197,4 @@ fn named(kind: &ServiceKind) -> Option<&AppSpec> {
         | ServiceKind::Datagram { handler: spec, .. } => Some(spec),
         ServiceKind::Files(_) | ServiceKind::Cgi(_) => None,
     }
-}
-
-fn left_behind(py: Python<'_>, threads: &[process::ThreadInfo]) -> String {
-    let mut text = String::from("the application cannot be preloaded: its import leaves threads behind (");
-    let known = py
-        .import("threading")
-        .and_then(|module| module.call_method0("enumerate"))
-        .and_then(|threads| threads.try_iter()?.map(|thread| thread?.str()?.extract()).collect())
-        .unwrap_or_else(|_| Vec::<String>::new());
-    let others = threads.iter().skip(1).map(|thread| format!("{} {}", thread.tid, thread.name));
-    let _ = write!(text, "{}", others.collect::<Vec<_>>().join(", "));
-    for thread in known.iter().filter(|thread| !thread.contains("MainThread")) {
-        let _ = write!(text, "; {thread}");
-    }
-    text.push_str(")\nhint: start them when the first request comes, or leave out --preload");
-    text
 }

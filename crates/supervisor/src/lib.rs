@@ -11,6 +11,7 @@
 mod journal;
 mod machine;
 mod messages;
+mod nurses;
 mod plane;
 mod runner;
 mod seats;
@@ -19,10 +20,10 @@ pub use machine::{
     Action, Cause, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy, Report,
     ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
-pub use messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+pub use messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 pub use plane::{Hosts, Plane, Setting};
 pub use runner::{Host, run};
-pub use seats::{TemplateSeat, WorkerSeat};
+pub use seats::{Nursery, TemplateSeat, WorkerSeat};
 
 /// Exit codes, gunicorn's where it has them.
 pub mod exit_code {

@@ -21,6 +21,31 @@ pub enum ToTemplate {
         /// Which load of the application it serves.
         generation: u64,
     },
+    /// What has happened, for hooks of the application. It needs no answer.
+    Told(Notice),
+}
+
+/// What a template is told for hooks of the application, which run in no other process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A worker of the group has ended.
+    WorkerEnded {
+        /// Which.
+        worker: u64,
+        /// What its process was.
+        pid: Pid,
+    },
+    /// The group is to have another number of workers.
+    Workers {
+        /// How many it was to have.
+        before: u64,
+        /// How many from now on.
+        now: u64,
+    },
+    /// The supervisor is about to be replaced by a newly executed one.
+    Upgrading,
+    /// The server ends. The template's channel is closed next; what has to come last waits until the workers have left.
+    Ending,
 }
 
 /// From a template to the supervisor.
@@ -71,6 +96,14 @@ pub enum FromWorker {
     /// Replace me: a limit was met, or an exception was put into a thread. It goes on until it is told to drain. A
     /// word for the figures (such as `timeout`), where one is wanted followed by a colon and the story.
     Retire(String),
+    /// Files have changed since it was loaded: load it anew. The text names them and their state, so that the same
+    /// change is the same text from every worker.
+    Changed {
+        /// Whether the configuration is among them.
+        configuration: bool,
+        /// Which, a line each.
+        what: String,
+    },
     /// What its threads do, or one of them that is late: kept for the operator. Already in its error log.
     Autopsy(String),
 }
@@ -99,14 +132,32 @@ impl ToTemplate {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Spawn { worker, slot, generation } => encode(b'S', &[*worker, *slot, *generation], ""),
+            Self::Told(Notice::WorkerEnded { worker, pid }) => encode(b'E', &[*worker, u64::from(pid.0)], ""),
+            Self::Told(Notice::Workers { before, now }) => encode(b'W', &[*before, *now], ""),
+            Self::Told(Notice::Upgrading) => encode(b'U', &[], ""),
+            Self::Told(Notice::Ending) => encode(b'X', &[], ""),
         }
     }
 
     /// From bytes; `None` when they are no such message.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (tag, rest) = bytes.split_first()?;
-        let ([worker, slot, generation], _) = decode(rest)?;
-        (*tag == b'S').then_some(Self::Spawn { worker, slot, generation })
+        Some(match bytes.split_first()? {
+            (b'S', rest) => {
+                let ([worker, slot, generation], _) = decode(rest)?;
+                Self::Spawn { worker, slot, generation }
+            }
+            (b'E', rest) => {
+                let ([worker, pid], _) = decode(rest)?;
+                Self::Told(Notice::WorkerEnded { worker, pid: Pid(u32::try_from(pid).ok()?) })
+            }
+            (b'W', rest) => {
+                let ([before, now], _) = decode(rest)?;
+                Self::Told(Notice::Workers { before, now })
+            }
+            (b'U', _) => Self::Told(Notice::Upgrading),
+            (b'X', _) => Self::Told(Notice::Ending),
+            _ => return None,
+        })
     }
 }
 
@@ -177,6 +228,7 @@ impl FromWorker {
             Self::Ready => encode(b'R', &[], ""),
             Self::LoadFailed(why) => encode(b'L', &[], why),
             Self::Retire(why) => encode(b'T', &[], why),
+            Self::Changed { configuration, what } => encode(b'C', &[u64::from(*configuration)], what),
             Self::Autopsy(text) => encode(b'A', &[], text),
         }
     }
@@ -188,6 +240,10 @@ impl FromWorker {
             (b'R', _) => Some(Self::Ready),
             (b'L', rest) => Some(Self::LoadFailed(text(rest))),
             (b'T', rest) => Some(Self::Retire(text(rest))),
+            (b'C', rest) => {
+                let ([configuration], what) = decode(rest)?;
+                Some(Self::Changed { configuration: configuration != 0, what })
+            }
             (b'A', rest) => Some(Self::Autopsy(text(rest))),
             _ => None,
         }
@@ -203,7 +259,15 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(a: u64, b: u64, c: u64, pid: u32, rank: u8, text in ".{0,40}") {
             let spawn = ToTemplate::Spawn { worker: a, slot: b, generation: c };
-            prop_assert_eq!(ToTemplate::decode(&spawn.encode()), Some(spawn));
+            let told = [
+                Notice::WorkerEnded { worker: a, pid: Pid(pid) },
+                Notice::Workers { before: a, now: b },
+                Notice::Upgrading,
+                Notice::Ending,
+            ];
+            for message in told.map(ToTemplate::Told).into_iter().chain([spawn]) {
+                prop_assert_eq!(ToTemplate::decode(&message.encode()), Some(message));
+            }
             for message in [
                 FromTemplate::Ready,
                 FromTemplate::Forked { worker: a, pid: Pid(pid) },
@@ -216,6 +280,7 @@ mod tests {
                 FromWorker::Ready,
                 FromWorker::LoadFailed(text.clone()),
                 FromWorker::Retire(text.clone()),
+                FromWorker::Changed { configuration: b.is_multiple_of(2), what: text.clone() },
                 FromWorker::Autopsy(text),
             ] {
                 prop_assert_eq!(FromWorker::decode(&message.encode()), Some(message));

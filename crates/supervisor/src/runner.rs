@@ -15,7 +15,8 @@ use crate::journal::Journal;
 use crate::machine::{
     Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
 };
-use crate::messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+use crate::messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
+use crate::nurses::Nurses;
 use crate::plane::{Order, Plane, Setting, View};
 use crate::seats::TemplateSeat;
 
@@ -77,6 +78,7 @@ struct Runner<'a> {
     scoreboard: &'a Scoreboard,
     /// Whose end was seen in this round, and may not have been told to the machine yet.
     reaped: Vec<Pid>,
+    nurses: Nurses,
     plane: Option<Plane>,
     journal: Journal,
     began: Instant,
@@ -107,6 +109,7 @@ pub fn run(
         channels: HashMap::new(),
         scoreboard,
         reaped: Vec::new(),
+        nurses: Nurses::new(plans),
         plane,
         journal: Journal::default(),
         began: Instant::now(),
@@ -115,7 +118,7 @@ pub fn run(
     let mut events = vec![Event::Start];
     loop {
         for event in std::mem::take(&mut events) {
-            let actions = runner.machine.handle(event, Instant::now());
+            let actions = runner.handle(event);
             for action in actions {
                 if let Action::Exit(code) = action {
                     return Ok(code);
@@ -146,6 +149,26 @@ enum Answer {
 }
 
 impl Runner<'_> {
+    /// Has the machine decide, and tells the templates where a group is to have another number of workers.
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        let scales = matches!(
+            event,
+            Event::Scale { .. } | Event::Signal(Signal::TtyIn | Signal::TtyOut) | Event::WorkerReady(_)
+        );
+        let before = scales.then(|| self.machine.report());
+        let actions = self.machine.handle(event, Instant::now());
+        let Some(before) = before else { return actions };
+        for (index, (old, new)) in before.groups.iter().zip(self.machine.report().groups).enumerate() {
+            if old.wanted != new.wanted
+                && let Some(template) = self.nurses.template(index)
+            {
+                let (before, now) = (old.wanted as u64, new.wanted as u64);
+                self.tell_template(template, Notice::Workers { before, now });
+            }
+        }
+        actions
+    }
+
     fn carry_out(&mut self, action: Action, host: &mut dyn Host) -> Option<Answer> {
         match action {
             Action::ForkTemplate { group, template, generation } => {
@@ -158,6 +181,11 @@ impl Runner<'_> {
             }
             Action::CloseListeners => {
                 host.close_listeners();
+                for (peer, channel) in self.channels.values() {
+                    if matches!(peer, Peer::Template(_)) {
+                        let _ = channel.send(&ToTemplate::Told(Notice::Ending).encode(), None);
+                    }
+                }
                 None
             }
             Action::CloseTemplate(template) => {
@@ -185,6 +213,9 @@ impl Runner<'_> {
             }
             Action::Forget { worker, slot } => {
                 self.close(worker.0);
+                if let Some((template, pid)) = self.nurses.ended(worker) {
+                    self.tell_template(template, Notice::WorkerEnded { worker: worker.0, pid });
+                }
                 if let Some(row) = self.scoreboard.row(slot) {
                     row.clear();
                 }
@@ -251,7 +282,15 @@ impl Runner<'_> {
         let order = ToTemplate::Spawn { worker: worker.0, slot: slot as u64, generation };
         let (_, channel) = self.channels.get(&(template.0 as usize)).ok_or(io::ErrorKind::BrokenPipe)?;
         channel.send(&order.encode(), Some(theirs.as_fd()))?;
+        self.nurses.asked(template, worker, slot);
         self.open(worker.0, Peer::Worker(worker), ours)
+    }
+
+    /// Tells a template what hooks may want to know. One that does not read misses it.
+    fn tell_template(&self, template: TemplateId, notice: Notice) {
+        if let Some((_, channel)) = self.channels.get(&(template.0 as usize)) {
+            let _ = channel.send(&ToTemplate::Told(notice).encode(), None);
+        }
     }
 
     fn stop(&mut self, worker: WorkerId, pid: Pid, how: StopHow) {
@@ -365,7 +404,13 @@ impl Runner<'_> {
         while let Some((peer, channel)) = self.channels.get(&number) {
             match channel.try_receive() {
                 Ok(Some(message)) => events.extend(match *peer {
-                    Peer::Template(template) => from_template(template, &message.bytes),
+                    Peer::Template(template) => {
+                        let event = from_template(template, &message.bytes);
+                        if let Some(Event::WorkerForked { worker, pid }) = event {
+                            self.nurses.forked(worker, pid);
+                        }
+                        event
+                    }
                     Peer::Worker(worker) => FromWorker::decode(&message.bytes).map(|message| match message {
                         FromWorker::Ready => {
                             // It has read the options, and knows nothing of what was ordered since.
@@ -376,6 +421,14 @@ impl Runner<'_> {
                         }
                         FromWorker::LoadFailed(why) => Event::LoadFailed { who: Loader::Worker(worker), why },
                         FromWorker::Retire(why) => Event::Retire { worker, why },
+                        FromWorker::Changed { configuration, what } => {
+                            match self.nurses.changed(worker, &what) {
+                                Some(_) if configuration => Event::Reconfigure,
+                                Some(group) => Event::Reload(group),
+                                // Another worker has said so.
+                                None => Event::Tick,
+                            }
+                        }
                         FromWorker::Autopsy(text) => {
                             let pid = self.machine.pid_of(worker);
                             self.journal.autopsy(worker, pid, &text, SystemTime::now());

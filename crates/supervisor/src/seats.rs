@@ -4,9 +4,41 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use stdserve_sys::channel::Channel;
-use stdserve_sys::process::{self, Fork, ForkHooks, Pid};
+use stdserve_sys::process::{self, Fork, ForkHooks, NoHooks, Others, Pid};
 
-use crate::messages::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+use crate::messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
+
+/// What a template does besides forking.
+pub trait Nursery {
+    /// What the host language does around a fork.
+    fn hooks(&mut self) -> &mut dyn ForkHooks;
+
+    /// Whether threads that are left behind are no reason not to fork.
+    fn leaves_threads(&self) -> bool {
+        false
+    }
+
+    /// A worker is about to be forked.
+    fn forking(&mut self, worker: u64) {
+        let _ = worker;
+    }
+
+    /// In the template: a worker was forked.
+    fn forked(&mut self, worker: u64, pid: Pid) {
+        let _ = (worker, pid);
+    }
+
+    /// Something has happened.
+    fn told(&mut self, notice: Notice) {
+        let _ = notice;
+    }
+}
+
+impl Nursery for NoHooks {
+    fn hooks(&mut self) -> &mut dyn ForkHooks {
+        self
+    }
+}
 
 /// A template's place: its channel to the supervisor.
 #[derive(Debug)]
@@ -30,17 +62,26 @@ impl TemplateSeat {
     /// Forks workers as the supervisor asks for them, until it closes the channel. Returns `None` then, and in each
     /// worker that worker's own seat; everything of the template's is closed there.
     ///
-    /// The process has one thread; where it has more, nothing is forked and the supervisor is told why.
-    pub fn serve(self, hooks: &mut dyn ForkHooks) -> io::Result<Option<WorkerSeat>> {
+    /// The process has one thread; where it has more, and `nursery` minds, nothing is forked and the supervisor is told
+    /// why.
+    pub fn serve(self, nursery: &mut dyn Nursery) -> io::Result<Option<WorkerSeat>> {
         self.channel.send(&FromTemplate::Ready.encode(), None)?;
         while let Some(message) = self.channel.receive()? {
-            let (Some(ToTemplate::Spawn { worker, slot, generation }), Some(lifeline)) =
-                (ToTemplate::decode(&message.bytes), message.descriptor)
-            else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
+            let (worker, slot, generation, lifeline) =
+                match (ToTemplate::decode(&message.bytes), message.descriptor) {
+                    (Some(ToTemplate::Spawn { worker, slot, generation }), Some(lifeline)) => {
+                        (worker, slot, generation, lifeline)
+                    }
+                    (Some(ToTemplate::Told(notice)), None) => {
+                        nursery.told(notice);
+                        continue;
+                    }
+                    _ => return Err(io::ErrorKind::InvalidData.into()),
+                };
+            nursery.forking(worker);
             let announce = |pid| self.channel.send(&FromTemplate::Forked { worker, pid }.encode(), None);
-            match process::fork_reparented(hooks, announce) {
+            let others = if nursery.leaves_threads() { Others::Left } else { Others::Refused };
+            match process::fork_reparented(nursery.hooks(), others, announce) {
                 Ok(Fork::Child) => {
                     let (channel, supervisor) = (Channel::from(lifeline), self.supervisor);
                     return Ok(Some(WorkerSeat {
@@ -51,7 +92,7 @@ impl TemplateSeat {
                         channel,
                     }));
                 }
-                Ok(Fork::Parent(_)) => {}
+                Ok(Fork::Parent(pid)) => nursery.forked(worker, pid),
                 Err(error) => {
                     let reason = error.to_string();
                     self.channel.send(&FromTemplate::ForkFailed { worker, reason }.encode(), None)?;

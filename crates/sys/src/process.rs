@@ -7,7 +7,8 @@ mod sample;
 mod spawn;
 
 pub use fork::{
-    Fork, ForkError, ForkHooks, NoHooks, ThreadInfo, assert_single_threaded, fork, fork_reparented, threads,
+    Fork, ForkError, ForkHooks, NoHooks, Others, ThreadInfo, assert_single_threaded, fork, fork_reparented,
+    threads,
 };
 
 pub use handle::Handle;

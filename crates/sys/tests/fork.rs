@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use stdserve_sys::channel::Channel;
-use stdserve_sys::process::{self, Exit, Fork, ForkHooks, NoHooks, Pid};
+use stdserve_sys::process::{self, Exit, Fork, ForkHooks, NoHooks, Others, Pid};
 use stdserve_sys::scoreboard::{Scoreboard, State};
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ fn a_reparented_child_is_announced_before_it_goes_on() {
     let Fork::Parent(template) = process::fork(&mut NoHooks).expect("fork") else {
         let mut hooks = Counting::default();
         let announce = |pid: Pid| theirs.send(&pid.0.to_ne_bytes(), None);
-        match process::fork_reparented(&mut hooks, announce) {
+        match process::fork_reparented(&mut hooks, Others::Refused, announce) {
             Ok(Fork::Child) => {
                 let right = Pid::parent() == supervisor && hooks.0 == ["before", "child"];
                 process::exit_now(i32::from(!right));
@@ -99,7 +99,9 @@ fn a_reparented_child_is_announced_before_it_goes_on() {
 
 fn a_child_that_cannot_be_announced_ends() {
     let Fork::Parent(template) = process::fork(&mut NoHooks).expect("fork") else {
-        let outcome = process::fork_reparented(&mut NoHooks, |_| Err(std::io::ErrorKind::BrokenPipe.into()));
+        let outcome = process::fork_reparented(&mut NoHooks, Others::Refused, |_| {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        });
         process::exit_now(match outcome {
             Err(_) => 21,
             // The worker must not get here.

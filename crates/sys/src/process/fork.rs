@@ -99,6 +99,16 @@ pub enum Fork {
     Child,
 }
 
+/// What is done about threads other than the one that forks. They are not in the child, and locks that they hold stay
+/// taken there for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Nothing is forked while there are any.
+    Refused,
+    /// They are left behind; whoever asked for this has been warned.
+    Left,
+}
+
 /// Refuses where other threads than the calling one are alive.
 pub fn assert_single_threaded() -> Result<(), ForkError> {
     let threads = threads()?;
@@ -119,20 +129,24 @@ pub fn fork(hooks: &mut dyn ForkHooks) -> Result<Fork, ForkError> {
     Ok(result?)
 }
 
-/// Forks a process that has one thread, so that the child's parent is not this process but its subreaper (or pid 1).
+/// Forks a process that has one thread, or whose `others` are left behind, so that the child's parent is not this process but its subreaper (or pid 1).
 ///
 /// `announce` is called in this process with the child's id, before the child goes on: what it sends to the subreaper
 /// arrives before the child can end. Where it fails the child ends at once. The hooks stand around the whole
 /// sequence; the process in between only forks and ends.
 pub fn fork_reparented(
     hooks: &mut dyn ForkHooks,
+    others: Others,
     announce: impl FnOnce(Pid) -> io::Result<()>,
 ) -> Result<Fork, ForkError> {
-    assert_single_threaded()?;
+    if others == Others::Refused {
+        assert_single_threaded()?;
+    }
     let (id_reader, id_writer) = pipe()?;
     let (gate_reader, gate_writer) = pipe()?;
     hooks.before();
-    // SAFETY: the process has one thread; see `fork`.
+    // SAFETY: the process has one thread; see `fork`. Where it has more the host language has taken its own locks in
+    // `before` and the C library takes those of its allocator; for all others the caller has answered.
     match unsafe { raw_fork() } {
         Err(error) => {
             hooks.after_in_parent();
