@@ -8,6 +8,7 @@
 //! `docs/lifecycle.md` has the states in a picture.
 #![forbid(unsafe_code)]
 
+mod figures;
 mod journal;
 mod machine;
 mod messages;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use stdserve_sys::channel::Channel;
 use stdserve_sys::poller::Poller;
@@ -11,6 +11,7 @@ use stdserve_sys::process::{self, Fork, ForkError, Pid};
 use stdserve_sys::scoreboard::{self, Scoreboard};
 use stdserve_sys::signals::{self, SignalReader};
 
+use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::machine::{
     Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
@@ -62,6 +63,9 @@ const HANDLED: [i32; 10] = [
 
 const SIGNALS: usize = 0;
 
+/// How often the supervisor looks at what the processes use.
+const MEASURE: Duration = Duration::from_secs(1);
+
 /// Who is at the other end of a channel. Templates and workers take their numbers from one counter, so that a number
 /// is a token of the poller too.
 #[derive(Debug)]
@@ -81,6 +85,9 @@ struct Runner<'a> {
     nurses: Nurses,
     plane: Option<Plane>,
     journal: Journal,
+    figures: Figures,
+    /// When the processes were last looked at.
+    measured: Option<Instant>,
     began: Instant,
     /// The level of the log, where an operator has set one.
     log_level: Option<u8>,
@@ -112,6 +119,8 @@ pub fn run(
         nurses: Nurses::new(plans),
         plane,
         journal: Journal::default(),
+        figures: Figures::new(scoreboard.rows().len(), SystemTime::now(), scoreboard::now()),
+        measured: None,
         began: Instant::now(),
         log_level: None,
     };
@@ -217,6 +226,7 @@ impl Runner<'_> {
                     self.tell_template(template, Notice::WorkerEnded { worker: worker.0, pid });
                 }
                 if let Some(row) = self.scoreboard.row(slot) {
+                    self.figures.ended(slot, row);
                     row.clear();
                 }
                 None
@@ -364,7 +374,27 @@ impl Runner<'_> {
         events.extend(said);
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
         events.push(Event::Tick);
+        self.measure();
         Ok(events)
+    }
+
+    /// Looks at what the processes use, once a second. One that cannot be looked at has just ended.
+    fn measure(&mut self) {
+        let now = Instant::now();
+        if self.measured.is_some_and(|last| now.saturating_duration_since(last) < MEASURE) {
+            return;
+        }
+        self.measured = Some(now);
+        for worker in self.machine.report().groups.iter().flat_map(|group| &group.workers) {
+            if let Some(pid) = worker.pid.filter(|pid| !self.reaped.contains(pid))
+                && let Ok(sample) = process::sample(pid)
+            {
+                self.figures.saw(worker.slot, pid, sample);
+            }
+        }
+        if let Ok(sample) = process::sample(Pid::this()) {
+            self.figures.saw_own(sample);
+        }
     }
 
     /// The plane answers, and what is ordered there becomes events and actions.
@@ -376,6 +406,7 @@ impl Runner<'_> {
             report: &self.machine.report(),
             board: self.scoreboard,
             journal: &self.journal,
+            figures: &self.figures,
             began: self.began,
             now,
             clock: scoreboard::now(),

@@ -72,6 +72,9 @@ fn worker(view: &View<'_>, group: &GroupReport, worker: &WorkerReport) -> Value 
         for (name, figure) in figures {
             object.insert(name.to_owned(), json!(figure.load(Relaxed)));
         }
+        let process = worker.pid.and_then(|pid| view.figures.process(worker.slot, pid));
+        object.insert("rss".to_owned(), json!(process.map(|sample| sample.rss)));
+        object.insert("cpu".to_owned(), json!(process.map(|sample| rounded(sample.cpu.as_secs_f64()))));
         // For how long Python has not been able to run anything there.
         object.insert("gil_age".to_owned(), json!(since(view, row.gil_beat.load(Relaxed))));
     }

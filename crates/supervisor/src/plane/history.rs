@@ -160,6 +160,7 @@ mod tests {
     use stdserve_sys::scoreboard::{self, Scoreboard};
 
     use super::*;
+    use crate::figures::Figures;
     use crate::journal::Journal;
     use crate::machine::Report;
 
@@ -181,10 +182,12 @@ mod tests {
     fn rates_are_of_the_time_between_and_survive_the_end_of_a_worker() {
         let board = Scoreboard::new(2).expect("memory");
         let report = Report { ready: true, draining: false, groups: Vec::new() };
+        let figures = Figures::new(2, SystemTime::now(), scoreboard::now());
         let (journal, began) = (Journal::default(), Instant::now());
         let view = |seconds| View {
             report: &report,
             board: &board,
+            figures: &figures,
             journal: &journal,
             began,
             now: began + Duration::from_secs(seconds),

@@ -10,6 +10,7 @@ use super::history::History;
 use super::stacks::Stacks;
 use super::view::View;
 use super::{documents, page};
+use crate::figures;
 use crate::machine::{Action, Event, GroupReport, ScaleTo, Signal};
 
 /// The most requests in one answer.
@@ -126,8 +127,8 @@ pub(super) fn answer(
 /// What a path takes; none: there is no such path.
 fn methods(path: &[u8]) -> Option<&'static str> {
     match path {
-        b"/" | b"/live" | b"/ready" | b"/status" | b"/requests" | b"/autopsies" | b"/log" | b"/config"
-        | b"/events" => Some("GET, HEAD"),
+        b"/" | b"/live" | b"/ready" | b"/metrics" | b"/status" | b"/requests" | b"/autopsies" | b"/log"
+        | b"/config" | b"/events" => Some("GET, HEAD"),
         b"/reload" | b"/upgrade" | b"/scale" | b"/drain" | b"/log-level" | b"/stacks" => Some("POST"),
         _ => None,
     }
@@ -145,6 +146,10 @@ fn read(request: &Request<'_>, view: &View<'_>, history: &History) -> Answer {
         b"/live" => Answer::text(200, "live"),
         b"/ready" if view.report.ready && !view.report.draining => Answer::text(200, "ready"),
         b"/ready" => Answer::text(503, if view.report.draining { "draining" } else { "not ready" }),
+        b"/metrics" => {
+            let text = figures::prometheus(&view.picture());
+            Answer::new(200, figures::CONTENT_TYPE, Body::Text(text))
+        }
         b"/status" => ok(&documents::status(view, history)),
         b"/requests" => ok(&documents::requests(view, REQUESTS)),
         b"/autopsies" => ok(&documents::autopsies(view, after())),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use stdserve_sys::scoreboard::Scoreboard;
 
+use crate::figures::{Figures, Picture};
 use crate::journal::Journal;
 use crate::machine::Report;
 
@@ -13,6 +14,8 @@ pub(crate) struct View<'a> {
     pub(crate) report: &'a Report,
     /// The workers' own figures.
     pub(crate) board: &'a Scoreboard,
+    /// What is counted and kept beside it.
+    pub(crate) figures: &'a Figures,
     /// The last autopsies and log lines.
     pub(crate) journal: &'a Journal,
     /// When the supervisor began.
@@ -23,6 +26,13 @@ pub(crate) struct View<'a> {
     pub(crate) clock: u64,
     /// The options that count, asked for where somebody wants to see them.
     pub(crate) options: &'a dyn Fn() -> Vec<Setting>,
+}
+
+impl<'a> View<'a> {
+    /// What figures are made of.
+    pub(crate) fn picture(&self) -> Picture<'a> {
+        Picture { report: self.report, rows: self.board.rows(), figures: self.figures, clock: self.clock }
+    }
 }
 
 /// The value of an option, as an operator may see it.
