@@ -18,11 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for socket in registry.listeners() {
         println!("listening on {}", socket.local());
     }
-    // The loop reads what has come with one system call, and the handler is called for each.
+    // The loop reads what has come with one system call, the handler is called for each, and the answers leave with
+    // one call.
     let echo = datagrams(|datagram| {
-        if let Err(error) = datagram.reply(datagram.data()) {
-            eprintln!("{:?}: {error}", datagram.sender());
-        }
+        let data = datagram.data().to_vec();
+        datagram.answer(data);
     });
     let server = Server::builder(Settings::default())
         .datagrams(registry.take(), Arc::new(echo))

@@ -8,6 +8,7 @@ use stdserve_sys::datagrams::{self, Sender};
 
 use crate::crew::{Crew, Done, End};
 use crate::exchange::{Inner, ListenerInfo};
+use crate::observe::Log;
 use stdserve_sys::listener::Listener;
 
 /// What the loop has received, on its way to the service.
@@ -16,6 +17,25 @@ pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
     pub(crate) sender: Sender,
     pub(crate) socket: Arc<Listener>,
+}
+
+/// The answer to a datagram, on its way to the kernel.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    data: Vec<u8>,
+    to: Sender,
+    socket: Arc<Listener>,
+}
+
+/// Sends answers: those that follow one another on a socket with one system call.
+pub(crate) fn send_answers(answers: &[Answer], log: &dyn Log) {
+    for answers in answers.chunk_by(|one, next| Arc::ptr_eq(&one.socket, &next.socket)) {
+        let Some(first) = answers.first() else { continue };
+        let all: Vec<_> = answers.iter().map(|answer| (&*answer.data, &answer.to)).collect();
+        datagrams::send_all(first.socket.as_fd(), &all, |index, error| {
+            log.debug(&format!("an answer to {:?} is lost: {error}", all[index].1));
+        });
+    }
 }
 
 /// One datagram, and the socket that it came in by.
@@ -56,7 +76,15 @@ impl Datagram {
         self.received.socket.as_fd()
     }
 
-    /// Answers the sender from the address that it sent to, without waiting (sendto(2)). `WouldBlock`: the socket's
+    /// Answers the sender from the address that it sent to, and ends. The answers of datagrams that came together leave
+    /// together (sendmmsg(2)), when the service has had them all or one of them takes long; so nobody is told where the
+    /// kernel does not take one, but the log: use [`reply`](Self::reply) to hear of it.
+    pub fn answer(self, data: Vec<u8>) {
+        let socket = Arc::clone(&self.received.socket);
+        self.crew.answer(Answer { data, to: self.received.sender.clone(), socket });
+    }
+
+    /// Answers the sender from the address that it sent to, at once and without waiting (sendto(2)). `WouldBlock`: the socket's
     /// buffer is full, and the answer is lost unless it is tried again; datagrams may get lost anywhere.
     pub fn reply(&self, data: &[u8]) -> io::Result<()> {
         datagrams::send(self.socket(), data, &self.received.sender).map(drop)

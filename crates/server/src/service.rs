@@ -108,8 +108,8 @@ pub fn sessions(handle: impl Fn(Session) + Send + Sync + 'static) -> impl Servic
 /// use stdserve_server::datagrams;
 ///
 /// let echo = datagrams(|datagram| {
-///     // An answer that the kernel has no room for is lost, as any datagram may be.
-///     let _ = datagram.reply(datagram.data());
+///     let data = datagram.data().to_vec();
+///     datagram.answer(data);
 /// });
 /// # let _: Box<dyn stdserve_server::Service> = Box::new(echo);
 /// ```

@@ -1,4 +1,4 @@
-//! Datagrams, received many at a time (recvmmsg(2)).
+//! Datagrams, received and sent many at a time (recvmmsg(2), sendmmsg(2)).
 
 use std::fmt;
 use std::io;
@@ -112,6 +112,49 @@ pub fn send(socket: BorrowedFd<'_>, data: &[u8], to: &Sender) -> io::Result<usiz
     socket2::SockRef::from(&socket).send_to_with_flags(data, &to.0, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
 }
 
+/// Sends datagrams in this order, [`AT_ONCE`] with one call (sendmmsg(2)), without waiting. What the kernel does not
+/// take is told to `failed`, with its place in `all`, and the next ones are sent all the same.
+pub fn send_all(socket: BorrowedFd<'_>, all: &[(&[u8], &Sender)], mut failed: impl FnMut(usize, io::Error)) {
+    let mut done = 0;
+    while let Some(rest) = all.get(done..).filter(|rest| !rest.is_empty()) {
+        match send_some(socket, rest) {
+            Ok(count) => done += count.max(1),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // It is about the first of them.
+                failed(done, error);
+                done += 1;
+            }
+        }
+    }
+}
+
+fn send_some(socket: BorrowedFd<'_>, all: &[(&[u8], &Sender)]) -> io::Result<usize> {
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::zeroed() }; AT_ONCE];
+    // SAFETY: zeroes are a valid mmsghdr: null pointers and lengths of 0.
+    let mut headers: [libc::mmsghdr; AT_ONCE] = unsafe { std::mem::zeroed() };
+    let count = all.len().min(AT_ONCE);
+    for ((header, vector), (data, to)) in headers.iter_mut().zip(&mut vectors).zip(all) {
+        // The kernel only reads from both; its types have no const.
+        vector.write(libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() });
+        header.msg_hdr.msg_iov = vector.as_mut_ptr();
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_name = to.0.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_namelen = to.0.len();
+    }
+    // SAFETY: each of the first `count` headers points to one vector, one datagram and one address, which outlive the
+    // call and have these lengths.
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count as libc::c_uint,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +183,30 @@ mod tests {
         let mut room = [0; 16];
         assert_eq!(client.recv(&mut room).unwrap(), 3);
         assert_eq!(batch.receive(socket.as_fd(), |_, _| ()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_told_and_holds_up_nothing() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        client.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        let mut to = None;
+        Batch::new().receive(socket.as_fd(), |_, sender| to = Some(sender)).unwrap();
+        let to = to.unwrap();
+        let large = vec![0; LARGEST];
+        let small: Vec<_> = (0..=AT_ONCE as u8).map(|number| [number]).collect();
+        let mut all: Vec<(&[u8], &Sender)> = small.iter().map(|data| (&data[..], &to)).collect();
+        all.insert(0, (&large, &to));
+        all.insert(5, (&large, &to));
+        let mut failed = Vec::new();
+        send_all(socket.as_fd(), &all, |index, error| failed.push((index, error.raw_os_error())));
+        assert_eq!(failed, [(0, Some(libc::EMSGSIZE)), (5, Some(libc::EMSGSIZE))]);
+        for number in 0..=AT_ONCE as u8 {
+            let mut room = [0; 8];
+            assert_eq!(client.recv(&mut room).unwrap(), 1);
+            assert_eq!(room[0], number);
+        }
     }
 
     #[test]

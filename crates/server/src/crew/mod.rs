@@ -24,6 +24,7 @@ pub use run::{Arrival, Run};
 pub use threads::{StdThreads, ThreadSource};
 
 use crate::coroner::Coroner;
+use crate::datagram::{Answer, send_answers};
 use crate::event_loop::EventLoop;
 use crate::event_loop::late::Seated;
 use crate::exchange::{Inner, Place};
@@ -97,6 +98,8 @@ pub(crate) struct Done {
 pub(crate) struct Handed {
     /// Complete answers that the leader writes.
     pub(crate) published: Vec<Done>,
+    /// Answers to datagrams.
+    pub(crate) answers: Vec<Answer>,
     /// Exchanges whose answer was written by another thread.
     pub(crate) ended: Vec<Done>,
     /// What the spool has written, or failed to.
@@ -112,6 +115,7 @@ pub(crate) struct Handed {
 impl Handed {
     pub(crate) fn is_empty(&self) -> bool {
         self.published.is_empty()
+            && self.answers.is_empty()
             && self.ended.is_empty()
             && self.spooled.is_empty()
             && self.resumed.is_empty()
@@ -247,14 +251,29 @@ impl Crew {
         self.finish(done);
     }
 
+    /// The answer to a datagram: as [`publish`](Self::publish).
+    pub(crate) fn answer(&self, answer: Answer) {
+        let mut core = self.lock();
+        let is_next = !core.turned || core.pending.is_empty();
+        if is_next && core.handover.baton.lies_free() {
+            core.handed.answers.push(answer);
+            return;
+        }
+        drop(core);
+        send_answers(&[answer], &*self.log);
+    }
+
     /// Writes what is published and waits for a leader.
     pub(crate) fn write_published(&self) {
         let mut core = self.lock();
-        if !core.handover.baton.lies_free() || core.handed.published.is_empty() {
+        let is_nothing = core.handed.published.is_empty() && core.handed.answers.is_empty();
+        if is_nothing || !core.handover.baton.lies_free() {
             return;
         }
         let published = std::mem::take(&mut core.handed.published);
+        let answers = std::mem::take(&mut core.handed.answers);
         drop(core);
+        send_answers(&answers, &*self.log);
         for done in published {
             self.finish(done);
         }

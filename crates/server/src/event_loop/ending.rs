@@ -10,6 +10,7 @@ use stdserve_proto::h1::{Refusal, ResponseContext, Version, encode_error};
 use super::{EventLoop, NO_CONNECTION, Stage};
 use crate::connection::{Connection, Phase, Timer};
 use crate::crew::{Done, End};
+use crate::datagram::send_answers;
 use crate::exchange::{Inner, with_date};
 use crate::incoming::Ending;
 use crate::link::Flushed;
@@ -75,6 +76,8 @@ impl EventLoop {
                 self.flush(slot);
             }
         }
+        send_answers(&handed.answers, &*self.log);
+        handed.answers.clear();
         for mut done in handed.published.drain(..) {
             done.inner.place = None;
             let Some(sent) = done.inner.send_answer(done.end, Some(self.now)) else { continue };
