@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from stdserve._options import RunOptions
     from stdserve.socketserver import BaseServer
 
-__all__ = ["Server", "__version__", "explain", "run"]
+__all__ = ["RequestTimeout", "Server", "__version__", "explain", "run"]
+
+
+class RequestTimeout(BaseException):
+    """Raised in the thread of a request that has taken longer than ``--timeout`` allows.
+
+    Its client has been answered 504 by then. No `Exception`, so that code which catches those does not go on;
+    `finally` and context managers run as ever. Code that waits in C sees it when it returns.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__() or "the request took longer than --timeout allows"
 
 
 def run(app: WSGIApplication | str, /, **options: Unpack[RunOptions]) -> int:

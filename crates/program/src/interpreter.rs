@@ -1,6 +1,7 @@
 //! What the processes ask of an interpreter, and how they do without one.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,6 +84,19 @@ pub enum Hook {
     Upgrading,
     /// `on_exit`: the server has ended.
     Exit,
+}
+
+/// What a thread of the interpreter's was doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    /// The request that it is in, by its number.
+    pub request: Option<u64>,
+    /// The thread: its name, and its number for the kernel where that is known.
+    pub thread: String,
+    /// Where in the application it is: file and line of the innermost call that is no library's.
+    pub place: String,
+    /// Its calls, the most recent last: two lines each, indented.
+    pub calls: String,
 }
 
 /// An interpreter, as the processes see it. One thread has it: the main thread of each process, which holds the
@@ -179,6 +193,26 @@ pub trait Interpreter: ForkHooks {
     /// Runs the handlers of signals that have come.
     fn handle_signals(&self) -> Woken;
 
+    /// What the threads are doing that run the interpreter's code: all of them, or the one that has this request.
+    fn stacks(&self, request: Option<u64>) -> Vec<Stack> {
+        let _ = request;
+        Vec::new()
+    }
+
+    /// Ends a request whose time is over: raises an exception in its thread, which comes when native code returns there.
+    /// False: no thread of the interpreter's is in that request.
+    fn end_request(&self, request: u64) -> bool {
+        let _ = request;
+        false
+    }
+
+    /// Has the [signal](stdserve_sys::signals::autopsy) write the stacks of all threads to a descriptor, whoever holds
+    /// the interpreter's lock.
+    fn write_stacks_to(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = descriptor;
+        Ok(())
+    }
+
     /// What an interpreter does at its end, but for taking itself down; failures go to `complain`.
     fn end(&self, complain: &dyn Fn(&str));
 
@@ -225,8 +259,10 @@ impl Interpreter for NoInterpreter {
     }
 
     fn take_signals(&mut self) -> Result<(), String> {
-        [signals::ignore(SIGINT), signals::ignore(SIGQUIT), signals::set_default(SIGTERM)]
+        let ignored = [SIGINT, SIGQUIT, signals::autopsy()].map(signals::ignore);
+        ignored
             .into_iter()
+            .chain([signals::set_default(SIGTERM)])
             .collect::<io::Result<()>>()
             .map_err(|error| error.to_string())
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod autopsy;
 mod banner;
 mod command;
 mod control;
@@ -24,7 +25,7 @@ mod worker;
 
 pub use command::{complain, main, start};
 pub use engine::settings;
-pub use interpreter::{Hook, Interpreter, NoInterpreter, Place, Scene, Woken};
+pub use interpreter::{Hook, Interpreter, NoInterpreter, Place, Scene, Stack, Woken};
 pub use listen::addresses;
 pub use log::ErrorLog;
 pub use watcher::Watcher;

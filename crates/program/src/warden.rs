@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use stdserve_server::{Control, Order, Watch};
+use stdserve_server::{Control, Coroner, Order, Watch};
 use stdserve_supervisor::{Level, ToWorker, WorkerSeat};
 use stdserve_sys::process;
 use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
 
+use crate::autopsy::{Examiner, Inbox};
 use crate::interpreter::{Hook, Interpreter, Woken};
 use crate::log::ErrorLog;
 use crate::watcher::Watcher;
@@ -64,19 +65,33 @@ pub(crate) struct Warden {
     leave: Arc<Mutex<Option<Instant>>>,
     /// It was told to stop at once, and the application has not been told of it.
     interrupted: Arc<AtomicBool>,
+    /// What is to be looked into.
+    inbox: Arc<Inbox>,
 }
 
 impl Warden {
     /// `graceful`: how long a drain may take that the supervisor has not asked for.
     pub(crate) fn new(seat: Arc<WorkerSeat>, logs: Logs, graceful: Duration) -> io::Result<Self> {
+        let pipe = WakePipe::new()?;
         Ok(Self {
-            pipe: WakePipe::new()?,
+            pipe,
             seat,
             logs,
             graceful,
             leave: Arc::default(),
             interrupted: Arc::default(),
+            inbox: Inbox::new(pipe),
         })
+    }
+
+    /// Who takes the cases that the warden looks into.
+    pub(crate) fn coroner(&self) -> Arc<dyn Coroner> {
+        Arc::clone(&self.inbox) as Arc<dyn Coroner>
+    }
+
+    /// Who looks into them. `all`: every autopsy shows all threads.
+    pub(crate) fn examiner(&self, all: bool) -> Examiner {
+        Examiner::new(Arc::clone(&self.inbox), Arc::clone(&self.seat), Arc::clone(&self.logs.errors), all)
     }
 
     /// What the loop watches: the supervisor's orders, and the end of the supervisor.
@@ -88,6 +103,7 @@ impl Warden {
             graceful: self.graceful,
             leave: Arc::clone(&self.leave),
             interrupted: Arc::clone(&self.interrupted),
+            inbox: Arc::clone(&self.inbox),
             ended: false,
         })
     }
@@ -100,13 +116,14 @@ impl Warden {
         Ok(())
     }
 
-    /// Watches until the server has ended. `beat` is called while the interpreter's lock is held. `late` is called once
-    /// where the time to drain is nearly over, with what is left of it: at its end the supervisor kills this process.
+    /// Watches until the server has ended. `beat` and `examine` are called while the interpreter's lock is held; the second
+    /// looks into what takes too long. `late` is called once where the time to drain is nearly over, with what is left of it: at its end the supervisor kills this process.
     pub(crate) fn watch(
         &self,
         interpreter: &dyn Interpreter,
         control: &Control,
         beat: impl Fn(),
+        mut examine: impl FnMut(),
         late: impl FnOnce(Duration),
     ) {
         let (mut late, mut ordered) = (Some(late), None);
@@ -118,6 +135,7 @@ impl Warden {
                 ended = control.wait(Some(Duration::ZERO));
             });
             beat();
+            examine();
             if let Some(leave) = leave {
                 let now = Instant::now();
                 let end = leave.checked_sub(MOMENT).unwrap_or(leave);
@@ -172,6 +190,7 @@ struct Lifeline {
     graceful: Duration,
     leave: Arc<Mutex<Option<Instant>>>,
     interrupted: Arc<AtomicBool>,
+    inbox: Arc<Inbox>,
     ended: bool,
 }
 
@@ -190,7 +209,7 @@ impl Lifeline {
                 ToWorker::StopNow => return Ok(Some(Stop::Now)),
                 ToWorker::Reopen => self.logs.reopen(),
                 ToWorker::LogLevel(rank) => self.logs.errors.set_level(rank),
-                ToWorker::Stacks => {}
+                ToWorker::Stacks => self.inbox.ask_for_stacks(),
             }
         }
         Ok(None)

@@ -1,6 +1,7 @@
 //! A worker: loads what it serves, serves, drains, and ends its interpreter in order.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -89,9 +90,17 @@ fn serve(
     let builder = Server::builder(engine::settings(options))
         .watch(warden.lifeline())
         .observer(Arc::clone(&watcher) as Arc<dyn Observer>)
+        .coroner(warden.coroner())
         .log(told);
     let server = services.build(builder, listeners, interpreter.threads())?;
     warden.catch_signals(interpreter)?;
+    if let Some(Err(error)) = setup.board.slate(slot).map(|slate| interpreter.write_stacks_to(slate.as_fd()))
+    {
+        log.say(
+            Level::Warning,
+            &format!("no stacks can be had while the interpreter's lock cannot: {error}"),
+        );
+    }
     let mut started = Ok(());
     interpreter.apart(&mut || started = server.start());
     started?;
@@ -106,7 +115,9 @@ fn serve(
             row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
         }
     };
-    warden.watch(interpreter, &server.control(), beat, |left| services.end_within(left));
+    let mut examiner = warden.examiner(options.timeouts.autopsy_all);
+    let examine = || examiner.work(interpreter);
+    warden.watch(interpreter, &server.control(), beat, examine, |left| services.end_within(left));
     services.end();
     if let Err(why) = interpreter.hook(Hook::Leaving) {
         log.say(Level::Error, &why);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
@@ -9,14 +10,14 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stdserve_config::{AppSpec, Program, RunScript, ServiceKind, ServiceSpec, Settings};
-use stdserve_program::{Interpreter, Place, Woken};
+use stdserve_program::{Interpreter, Place, Stack, Woken};
 use stdserve_server::{Service, ThreadSource};
 use stdserve_sys::process::ForkHooks;
-use stdserve_sys::signals::{SIGINT, SIGQUIT, SIGTERM, WakePipe};
+use stdserve_sys::signals::{self, SIGINT, SIGQUIT, SIGTERM, WakePipe};
 
 use crate::crew_threads::PythonThreads;
-use crate::gateway::report;
-use crate::{preload, services};
+use crate::gateway::{report, running};
+use crate::{preload, services, stacks};
 
 /// The interpreter that runs this extension. Having the token says that the main thread is attached to it.
 pub(crate) struct CPython<'py> {
@@ -99,7 +100,12 @@ impl Interpreter for CPython<'_> {
     fn take_signals(&mut self) -> Result<(), String> {
         let set = || -> PyResult<()> {
             let module = self.py.import("signal")?;
-            for (number, action) in [(SIGINT, "SIG_IGN"), (SIGQUIT, "SIG_IGN"), (SIGTERM, "SIG_DFL")] {
+            for (number, action) in [
+                (SIGINT, "SIG_IGN"),
+                (SIGQUIT, "SIG_IGN"),
+                (SIGTERM, "SIG_DFL"),
+                (signals::autopsy(), "SIG_IGN"),
+            ] {
                 module.call_method1("signal", (number, module.getattr(action)?))?;
             }
             Ok(())
@@ -169,6 +175,29 @@ impl Interpreter for CPython<'_> {
         let leaves = error.is_instance_of::<PySystemExit>(self.py)
             || error.is_instance_of::<PyKeyboardInterrupt>(self.py);
         if leaves { Woken::Leave } else { Woken::Failed(report::traceback(self.py, &error)) }
+    }
+
+    fn stacks(&self, request: Option<u64>) -> Vec<Stack> {
+        stacks::stacks(self.py, request).unwrap_or_default()
+    }
+
+    fn end_request(&self, request: u64) -> bool {
+        running::end(self.py, request).unwrap_or(false)
+    }
+
+    /// By `faulthandler`, which needs no lock to write.
+    fn write_stacks_to(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let options = PyDict::new(self.py);
+        options.set_item("file", descriptor.as_raw_fd())?;
+        options.set_item("all_threads", true)?;
+        options.set_item("chain", false)?;
+        let module = self.py.import("faulthandler")?;
+        module.call_method("register", (signals::autopsy(),), Some(&options))?;
+        // Not when they are needed: an import may wait for a lock that a stuck thread holds.
+        for module in ["linecache", "sysconfig", "threading", "tokenize"] {
+            self.py.import(module)?;
+        }
+        Ok(())
     }
 
     /// Threads of the application may still run.

@@ -129,6 +129,16 @@ impl WorkerSeat {
         self.channel.send(&FromWorker::LoadFailed(why.to_owned()).encode(), None)
     }
 
+    /// Asks to be replaced, and says why: see [`FromWorker::Retire`].
+    pub fn retire(&self, why: &str) -> io::Result<()> {
+        self.channel.send(&FromWorker::Retire(why.to_owned()).encode(), None)
+    }
+
+    /// Says what its threads do: see [`FromWorker::Autopsy`].
+    pub fn autopsy(&self, text: &str) -> io::Result<()> {
+        self.channel.send(&FromWorker::Autopsy(text.to_owned()).encode(), None)
+    }
+
     /// What the supervisor orders, if anything; does not wait. The end of the lifeline is `Err(UnexpectedEof)`.
     pub fn order(&self) -> io::Result<Option<ToWorker>> {
         loop {

@@ -17,6 +17,12 @@ pub use libc::{
     SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 
+/// The signal that has a worker write the stacks of its threads, whoever holds the interpreter's lock: a real-time
+/// signal, since an application may have a use for any other.
+pub fn autopsy() -> i32 {
+    libc::SIGRTMIN() + 7
+}
+
 /// The name of a signal (`SIGTERM`), as signal(7) has it.
 pub fn name(signal: i32) -> String {
     let known = match signal {

@@ -15,11 +15,11 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use stdserve_config::{HandlerModel, HandlerOptions};
-use stdserve_server::{Datagram, ListenerInfo, Log, Peer, Run, Service, Session};
+use stdserve_server::{Datagram, ListenerInfo, Log, Peer, Run, Service, Session, Timing};
 use stdserve_sys::process;
 
 use super::context::Contexts;
-use super::{child, report};
+use super::{child, report, running};
 
 /// What a handler class handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +158,7 @@ impl HandlerGateway {
         // `sys.exit()` in a handler ends it, and no more.
         if let Err(error) = called
             && !error.is_instance_of::<PySystemExit>(py)
+            && !running::is_time_out(py, &error)
         {
             let message = format!("the handler failed for {client}:\n{}", report::traceback(py, &error));
             py.detach(|| self.log.error(&message));
@@ -166,6 +167,10 @@ impl HandlerGateway {
 }
 
 impl Service for HandlerGateway {
+    fn timing(&self) -> Timing {
+        Timing::Session
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         let attached = Python::try_attach(|py| match self.kind {
             Kind::Stream => {
@@ -174,12 +179,14 @@ impl Service for HandlerGateway {
                         Peer::Ip(address) => address.to_string(),
                         Peer::Unix => "a local process".to_owned(),
                     };
+                    let _inside = running::enter(py, session.id());
                     self.handle(py, &client, || self.session(py, session));
                 }
             }
             Kind::Datagram => {
                 while let Some(datagram) = run.next_datagram() {
                     let client = format!("{:?}", datagram.sender());
+                    let _inside = running::enter(py, datagram.id());
                     self.handle(py, &client, || self.datagram(py, &datagram));
                 }
             }

@@ -5,5 +5,6 @@ pub(crate) mod context;
 pub(crate) mod handler;
 pub(crate) mod report;
 pub(crate) mod rpc;
+pub(crate) mod running;
 pub(crate) mod text;
 pub(crate) mod wsgi;

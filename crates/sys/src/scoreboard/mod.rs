@@ -9,6 +9,7 @@ mod histogram;
 mod in_flight;
 mod row;
 mod sealed;
+mod slate;
 
 use std::io;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use histogram::{BOUNDS, Durations, Histogram, RANGES};
 pub use in_flight::{Entry, InFlight, LINE, Phase, RUNNING, Requests, WAITING};
 pub use row::{CLASSES, Counters, Row, State};
+pub use slate::Slate;
 
 /// Milliseconds of `CLOCK_MONOTONIC`, which all processes of the machine share.
 pub fn now() -> u64 {
@@ -31,6 +33,7 @@ pub fn now() -> u64 {
 pub struct Scoreboard {
     rows: NonNull<Row>,
     count: usize,
+    slates: Vec<Slate>,
 }
 
 // SAFETY: the memory is mapped for as long as the value lives and holds nothing but atomics.
@@ -42,6 +45,7 @@ impl Scoreboard {
     /// Maps memory for `count` rows, shared with every process that is forked from now on.
     pub fn new(count: usize) -> io::Result<Self> {
         let count = count.max(1);
+        let slates = (0..count).map(|_| Slate::new()).collect::<io::Result<_>>()?;
         let length = size_of::<Row>().checked_mul(count).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice disturbs nothing.
         let address = unsafe {
@@ -58,7 +62,7 @@ impl Scoreboard {
             return Err(io::Error::last_os_error());
         }
         let rows = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { rows, count })
+        Ok(Self { rows, count, slates })
     }
 
     /// The rows, in the order of the worker slots.
@@ -71,6 +75,11 @@ impl Scoreboard {
     /// One row, if there are that many.
     pub fn row(&self, slot: usize) -> Option<&Row> {
         self.rows().get(slot)
+    }
+
+    /// The slate of a row, if there are that many.
+    pub fn slate(&self, slot: usize) -> Option<&Slate> {
+        self.slates.get(slot)
     }
 
     /// The fewest connections that a live worker `among` these rows, other than `except`, holds; `None` when there is

@@ -9,7 +9,7 @@ use stdserve_config::RpcOptions;
 use stdserve_server::Exchange;
 
 use super::RpcGateway;
-use crate::gateway::report;
+use crate::gateway::{report, running};
 use crate::xmlrpc::Types;
 
 /// Numbers of faults that clients of both languages know
@@ -94,6 +94,10 @@ impl RpcGateway {
         arguments: &Bound<'py, PyTuple>,
         keywords: Option<&Bound<'py, PyDict>>,
     ) -> Result<Bound<'py, PyAny>, Failure> {
+        // Of many calls in one document the rest is not begun.
+        if running::is_over() {
+            return Err(Failure::new(code::INTERNAL, "the request took too long"));
+        }
         let method = self.methods.table.bind(py).get_item(PyString::new(py, name)).ok().flatten();
         let Some(method) = method else {
             let name: String = name.chars().take(100).collect();
@@ -125,7 +129,9 @@ impl RpcGateway {
         code: i32,
     ) -> Failure {
         let number = exchange.id();
-        self.say(py, &format!("rpc: {what} (number {number})\n{}", report::traceback(py, error)));
+        if !running::is_time_out(py, error) {
+            self.say(py, &format!("rpc: {what} (number {number})\n{}", report::traceback(py, error)));
+        }
         if !self.options.error_messages {
             return Failure::new(code, format!("internal error, number {number}"));
         }

@@ -19,7 +19,7 @@ use stdserve_proto::xmlrpc::Limits;
 use stdserve_server::{Exchange, Log, Run, Service};
 
 use super::context::Contexts;
-use super::{child, report};
+use super::{child, report, running};
 use crate::xmlrpc::Types;
 use asking::{Asked, Language};
 use methods::Methods;
@@ -162,6 +162,7 @@ impl Service for RpcGateway {
             let spare = self.contexts.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut contexts = spare.unwrap_or_default();
             while let Some(exchange) = run.next() {
+                let _inside = running::enter(py, exchange.id());
                 self.serve(py, &mut contexts, exchange);
             }
             self.contexts.lock().unwrap_or_else(PoisonError::into_inner).push(contexts);

@@ -26,7 +26,7 @@ use stdserve_server::{Exchange, Log, Outcome, Peer, Run, Service};
 
 use super::context::Contexts;
 use super::text::{native, references};
-use super::{child, report};
+use super::{child, report, running};
 use environ::EnvironMaker;
 use errors::ErrorStream;
 use file_wrapper::{FileTypes, FileWrapper};
@@ -258,6 +258,7 @@ impl Service for WsgiGateway {
                 }
             };
             while let Some(exchange) = run.next() {
+                let _inside = running::enter(py, exchange.id());
                 self.serve(py, &mut desk, exchange);
             }
             self.put_desk(desk);

@@ -13,6 +13,7 @@ use super::sendfile::Handed;
 use super::sending::{LARGE, Outgoing};
 use crate::gateway::child;
 use crate::gateway::report::{self, type_name};
+use crate::gateway::running;
 use crate::gateway::text::as_bytes;
 
 /// One request of an application, from the call to `close()`.
@@ -300,7 +301,9 @@ impl<'py> Answer<'_, 'py> {
             Err(error) => Err(error),
         };
         self.leave_if_forked(&closed);
-        if let Err(error) = closed {
+        if let Err(error) = closed
+            && !running::is_time_out(self.py, &error)
+        {
             self.log(&format!("close() failed after {}", (self.request)()), &error);
         }
     }
@@ -315,7 +318,8 @@ impl<'py> Answer<'_, 'py> {
     fn fail(&self, error: &PyErr) {
         let phase = self.responder.take(Phase::Over);
         // An application that gives up since its client has gone has done right.
-        if !(matches!(phase, Phase::Gone) && error.is_instance_of::<PyConnectionError>(self.py)) {
+        let gave_up = matches!(phase, Phase::Gone) && error.is_instance_of::<PyConnectionError>(self.py);
+        if !gave_up && !running::is_time_out(self.py, error) {
             self.log(&format!("error in {}", (self.request)()), error);
         }
         match phase {
