@@ -342,7 +342,18 @@ impl Link {
         if self.is_gone() {
             return Err(Gone);
         }
+        let idle = sending.queue.is_empty();
         sending.queue.push_file(Arc::clone(file), offset, length);
+        // While the file was written the loop may have sent all that was queued, and no edge is to come: sent until
+        // the socket refuses.
+        while idle && !sending.queue.is_empty() {
+            sending.progress = Instant::now();
+            match sending.queue.flush(&self.transport) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return Err(self.failed()),
+            }
+        }
         Ok(())
     }
 

@@ -47,7 +47,7 @@ const IN_MEMORY: usize = 1 << 20;
 #[derive(Debug, Default)]
 struct Overflow {
     file: Option<Arc<File>>,
-    /// Where the next piece goes. Back at the start when the client has taken everything.
+    /// Where the next piece goes.
     end: u64,
     failed: bool,
 }
@@ -142,7 +142,9 @@ impl Stream {
         let total = pieces.iter().map(|piece| piece.len()).sum();
         let mut taken = 0;
         if self.overflow.end > 0 && link.is_drained() {
-            self.overflow.end = 0;
+            // A new file next time: the socket may still hold pages of this one (sendfile(2)), and what was written
+            // over them would be what the client reads.
+            self.overflow = Overflow { failed: self.overflow.failed, ..Overflow::default() };
         }
         // Behind what stands in the file nothing may go to memory: it would overtake.
         if self.overflow.end == 0 {

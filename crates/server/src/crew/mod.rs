@@ -282,9 +282,13 @@ impl Crew {
     /// Writes a complete answer, or the end of one, from a thread that does not lead.
     pub(crate) fn finish(&self, mut done: Done) {
         done.inner.place = None;
+        let has_file = done.inner.tail.is_some();
+        let mut more = false;
         let sent = done.inner.send_answer(done.end, None).unwrap_or(Err(crate::stream::Gone));
         match sent {
             Ok(sent) => {
+                // Of a file one stretch has gone, and the socket may have room: no edge will come.
+                more = has_file && !sent.all;
                 if sent.all
                     && done.end == End::Close
                     && let Some(link) = &done.inner.link
@@ -295,6 +299,9 @@ impl Crew {
             Err(_) => done.end = End::Abort,
         }
         self.ended(done);
+        if more {
+            self.waker.wake();
+        }
     }
 
     /// Holds `data` back for whoever takes the loop next, if that is this thread or one that finds it late. False: it
