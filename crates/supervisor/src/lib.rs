@@ -21,7 +21,7 @@ pub use machine::{
     Action, Cause, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy, Report,
     ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
-pub use messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
+pub use messages::{FromStarted, FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 pub use plane::{Hosts, Plane, Setting};
 pub use runner::{Host, run};
 pub use seats::{Nursery, TemplateSeat, WorkerSeat};

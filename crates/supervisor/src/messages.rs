@@ -108,6 +108,18 @@ pub enum FromWorker {
     Autopsy(String),
 }
 
+/// From a server that starts to who waits for it: the command that went on in the background, or the supervisor that
+/// it replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromStarted {
+    /// Something went wrong.
+    Said(String),
+    /// It serves.
+    Ready,
+    /// It ended with this code.
+    Ended(i32),
+}
+
 fn encode(tag: u8, numbers: &[u64], text: &str) -> Vec<u8> {
     let mut bytes = vec![tag];
     for number in numbers {
@@ -250,6 +262,30 @@ impl FromWorker {
     }
 }
 
+impl FromStarted {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Said(text) => encode(b'T', &[], text),
+            Self::Ready => encode(b'R', &[], ""),
+            Self::Ended(code) => encode(b'E', &[u64::from(code.cast_unsigned())], ""),
+        }
+    }
+
+    /// From bytes; `None` when they are no such message.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'T', rest) => Some(Self::Said(String::from_utf8_lossy(rest).into_owned())),
+            (b'R', _) => Some(Self::Ready),
+            (b'E', rest) => {
+                let ([code], _) = decode(rest)?;
+                Some(Self::Ended(u32::try_from(code).ok()?.cast_signed()))
+            }
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,9 +333,17 @@ mod tests {
         }
 
         #[test]
+        fn what_a_start_says_is_understood(code: i32, text in ".{0,40}") {
+            for message in [FromStarted::Said(text), FromStarted::Ready, FromStarted::Ended(code)] {
+                prop_assert_eq!(FromStarted::decode(&message.encode()), Some(message));
+            }
+        }
+
+        #[test]
         fn rubbish_is_refused_without_a_panic(bytes: Vec<u8>) {
             let _ = (ToTemplate::decode(&bytes), FromTemplate::decode(&bytes));
             let _ = (ToWorker::decode(&bytes), FromWorker::decode(&bytes));
+            let _ = FromStarted::decode(&bytes);
         }
     }
 }

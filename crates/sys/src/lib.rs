@@ -14,6 +14,7 @@ pub mod beneath;
 pub mod channel;
 pub mod clock;
 pub mod cpus;
+pub mod daemon;
 pub mod datagrams;
 pub mod fork_guard;
 mod holder;

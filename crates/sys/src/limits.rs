@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::process::Limit;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The oldest kernel that stdserve is made for: 4.18. Newer calls are tried first and have a fallback.
@@ -17,6 +18,22 @@ pub fn raise_descriptors() -> io::Result<u64> {
         setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?;
     }
     Ok(now.maximum.unwrap_or(u64::MAX))
+}
+
+/// Bounds this process, and all that it forks (setrlimit(2)): `soft` is what holds, up to `hard` it can be raised
+/// again. Above the hard limit that is in force either counts as that.
+pub fn bound(limit: Limit, soft: u64, hard: u64) -> io::Result<()> {
+    let resource = match limit {
+        Limit::Memory => Resource::As,
+        Limit::Cpu => Resource::Cpu,
+        Limit::Files => Resource::Nofile,
+        Limit::Core => Resource::Core,
+        Limit::FileSize => Resource::Fsize,
+        Limit::Processes => Resource::Nproc,
+    };
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let (soft, hard) = (soft.min(most), hard.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(soft.min(hard)), maximum: Some(hard) })?)
 }
 
 /// Major and minor version of the running kernel, read under `root`.

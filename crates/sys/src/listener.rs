@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use crate::holder::Holder;
+use crate::users::Account;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +217,7 @@ impl fmt::Display for LocalAddress {
 #[derive(Debug)]
 pub struct Listener {
     name: String,
+    asked: String,
     local: LocalAddress,
     fd: OwnedFd,
 }
@@ -224,6 +226,12 @@ impl Listener {
     /// What the user calls it; unless named, its address.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The address as it was asked for, which differs from [`local`](Self::local) for hosts and for port 0. By this a
+    /// server that replaces another knows which listener is which.
+    pub fn asked(&self) -> &str {
+        &self.asked
     }
 
     /// What it speaks.
@@ -246,7 +254,12 @@ impl Listener {
 
     /// A second descriptor of the same socket.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { name: self.name.clone(), local: self.local.clone(), fd: self.fd.try_clone()? })
+        Ok(Self {
+            name: self.name.clone(),
+            asked: self.asked.clone(),
+            local: self.local.clone(),
+            fd: self.fd.try_clone()?,
+        })
     }
 }
 
@@ -262,12 +275,33 @@ impl AsRawFd for Listener {
     }
 }
 
-/// The file of a Unix socket that this process made, and removes in the end.
+/// The file of a Unix socket that this process made, or has taken over, and removes in the end.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// Another process has it still.
+    shared: bool,
+}
+
+/// Listeners that another server of ours hands over, which this process replaces: each by the address that it was
+/// [asked](Listener::asked) for.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<(String, OwnedFd)>);
+
+impl Inherited {
+    /// These, each with its address.
+    pub fn new(list: Vec<(String, OwnedFd)>) -> Self {
+        Self(list)
+    }
+
+    /// All for an address: a host name may have had several.
+    fn take(&mut self, address: &str) -> Vec<OwnedFd> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(of, _)| of == address);
+        self.0 = left;
+        taken.into_iter().map(|(_, fd)| fd).collect()
+    }
 }
 
 /// All listeners of a process. Whoever opened it removes the files of its Unix sockets, by
@@ -287,30 +321,44 @@ impl Registry {
     /// `backlog` is the length of the queue of connections that are not accepted yet (listen(2)); the kernel bounds it
     /// by `net.core.somaxconn`.
     pub fn open(addresses: &[(Option<String>, BindAddress)], backlog: u32) -> Result<Self, BindError> {
+        Self::open_or_adopt(addresses, backlog, &mut Inherited::default())
+    }
+
+    /// The same, where what is inherited takes the place of what would be opened. The files of Unix sockets among them
+    /// stay the other process's until [`claim`](Self::claim).
+    pub fn open_or_adopt(
+        addresses: &[(Option<String>, BindAddress)],
+        backlog: u32,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let mut registry = Self { listeners: Vec::new(), files: Vec::new(), owner: std::process::id() };
         for (name, address) in addresses {
-            let sockets = bind::bind(address, backlog).map_err(|cause| {
+            let asked = address.to_string();
+            let handed = inherited.take(&asked);
+            let shared = !handed.is_empty();
+            let opened = if shared { bind::adopt_all(handed) } else { bind::bind(address, backlog) };
+            let sockets = opened.map_err(|cause| {
                 let twice = matches!(&cause, BindCause::InUse(Some(holder))
                     if holder.pid.0 == std::process::id() && !registry.listeners.is_empty());
                 let cause = if twice { BindCause::NamedTwice } else { cause };
-                BindError { address: address.to_string(), cause }
+                BindError { address: asked.clone(), cause }
             })?;
             for (fd, local) in sockets {
                 if let BindAddress::Unix { path, .. } | BindAddress::Unixgram { path, .. } = address {
-                    registry.remember_file(path);
+                    registry.remember_file(path, shared);
                 }
                 let name = name.clone().unwrap_or_else(|| local.to_string());
-                registry.listeners.push(Listener { name, local, fd });
+                registry.listeners.push(Listener { name, asked: asked.clone(), local, fd });
             }
         }
         Ok(registry)
     }
 
-    fn remember_file(&mut self, path: &Path) {
+    fn remember_file(&mut self, path: &Path, shared: bool) {
         // Absolute, since the process may change its folder before the end.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if let Ok(meta) = fs::symlink_metadata(&path) {
-            self.files.push(SocketFile { path, device: meta.dev(), inode: meta.ino() });
+            self.files.push(SocketFile { path, device: meta.dev(), inode: meta.ino(), shared });
         }
     }
 
@@ -335,19 +383,43 @@ impl Registry {
         std::mem::take(&mut self.listeners)
     }
 
+    /// The process that the listeners came from has ended: the files of its Unix sockets are this one's.
+    pub fn claim(&mut self) {
+        self.files.iter_mut().for_each(|file| file.shared = false);
+    }
+
+    /// Another process goes on with the listeners: the files of the Unix sockets are left to it.
+    pub fn leave_files(&mut self) {
+        self.files.clear();
+    }
+
+    /// Gives the files of the Unix sockets to a user and a group (chown(2)).
+    pub fn give_files(&self, account: &Account) -> io::Result<()> {
+        for file in self.files.iter().filter(|file| file.is_there()) {
+            std::os::unix::fs::lchown(&file.path, Some(account.user), Some(account.group))?;
+        }
+        Ok(())
+    }
+
     /// Removes the files of the Unix sockets, if this process made them and they are still the same files.
     pub fn unlink(&mut self) {
         if self.owner != std::process::id() {
             return;
         }
         for file in self.files.drain(..) {
-            let same = fs::symlink_metadata(&file.path)
-                .is_ok_and(|meta| (meta.dev(), meta.ino()) == (file.device, file.inode));
-            if same {
+            if file.is_there() && !file.shared {
                 // Somebody else removed it in between: as wanted.
                 let _ = fs::remove_file(&file.path);
             }
         }
+    }
+}
+
+impl SocketFile {
+    /// Whether the path still leads to this file.
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode))
     }
 }
 

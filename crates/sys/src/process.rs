@@ -3,6 +3,7 @@
 mod fork;
 mod handle;
 mod look;
+mod origin;
 mod sample;
 mod spawn;
 
@@ -13,6 +14,7 @@ pub use fork::{
 
 pub use handle::Handle;
 pub use look::{Look, children, look};
+pub use origin::Origin;
 pub use sample::{Sample, sample};
 pub use spawn::{Child, Limit, Program, SpawnError, Step, spawn};
 
@@ -179,6 +181,23 @@ pub fn end_after(time: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets the permissions that files made from now on do not get (umask(2)).
+pub fn set_umask(mode: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mode));
+}
+
+/// Takes variables out of this process's environment: they are not for its children. The process must have one thread,
+/// or nothing is done.
+pub fn forget_variables(names: &[&str]) {
+    if assert_single_threaded().is_err() {
+        return;
+    }
+    for name in names {
+        // SAFETY: there is no other thread that could read or write the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
 /// Whether this process is the first of its container, and so the parent of every orphan.
 pub fn is_pid_1() -> bool {
     std::process::id() == 1
@@ -237,6 +256,17 @@ pub fn adopt_descriptor(number: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: fcntl has just made this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Takes a descriptor that the program which executed this one has made for it, and marks it close-on-exec. Refuses the
+/// three standard ones and numbers that are not open.
+///
+/// Nothing else in this process may have it: to be called with numbers that were agreed upon, and once for each.
+pub fn take_descriptor(number: i32) -> io::Result<OwnedFd> {
+    let copy = adopt_descriptor(number)?;
+    // SAFETY: the number is open, as has just been seen, and was made for the caller alone.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    Ok(copy)
 }
 
 #[cfg(test)]

@@ -49,6 +49,44 @@ pub fn own() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Who is meant by the name or number of a user, of a group, or of both; `None`: nobody in particular. A group takes
+/// the place of the user's own; without a user the present one is meant, in that group alone.
+pub fn meant(user: Option<&str>, group: Option<&str>) -> io::Result<Option<Account>> {
+    let number = group.map(self::group).transpose()?;
+    let mut account = match (user, number) {
+        (Some(user), _) => account(user)?,
+        (None, Some(group)) => Account { user: own(), group, groups: Vec::new() },
+        (None, None) => return Ok(None),
+    };
+    if let Some(group) = number {
+        account.group = group;
+        if !account.groups.contains(&group) {
+            account.groups.push(group);
+        }
+    }
+    Ok(Some(account))
+}
+
+/// Makes this process run as `account` for good: user, group and further groups, real, effective and saved. To be
+/// called by root, before there are other threads. The kernel forgets [the signal on the parent's
+/// death](crate::process::signal_on_parent_death), and this process may still write a core dump.
+pub fn become_account(account: &Account) -> io::Result<()> {
+    // SAFETY: the list is as long as said and lives through the call; the others take numbers. The C library changes
+    // all threads alike.
+    let done = unsafe {
+        libc::setgroups(account.groups.len(), account.groups.as_ptr()) == 0
+            && libc::setresgid(account.group, account.group, account.group) == 0
+            && libc::setresuid(account.user, account.user, account.user) == 0
+    };
+    if !done {
+        return Err(io::Error::last_os_error());
+    }
+    // What the process holds was meant for it: it is no set-user-ID program.
+    // SAFETY: this option takes no pointer.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+    Ok(())
+}
+
 /// The number of the group of that name or number.
 pub fn group(group: &str) -> io::Result<u32> {
     let name = c_string(group)?;
@@ -147,6 +185,19 @@ mod tests {
         assert_eq!(account("0").unwrap(), root);
         assert_eq!(group("root").unwrap(), 0);
         assert_eq!(group("0").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_group_takes_the_place_of_the_users_own() {
+        let numbers = |user, group| {
+            let meant = meant(user, group).unwrap();
+            meant.map(|account| (account.user, account.group, account.groups.contains(&account.group)))
+        };
+        assert_eq!(numbers(None, None), None);
+        assert_eq!(numbers(Some("3999999"), None), Some((3_999_999, 3_999_999, true)));
+        assert_eq!(numbers(Some("3999999"), Some("7")), Some((3_999_999, 7, true)));
+        assert_eq!(numbers(None, Some("7")), Some((own(), 7, true)));
+        assert!(meant(Some("no such user"), None).is_err() && meant(None, Some("no such group")).is_err());
     }
 
     #[test]

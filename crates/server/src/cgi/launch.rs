@@ -71,7 +71,7 @@ impl Launcher {
             interpreters: interpreters.collect::<io::Result<_>>()?,
             environment,
             limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
-            account: account(options)?,
+            account: users::meant(options.user.as_deref(), options.group.as_deref())?,
             stderr: options.stderr,
         })
     }
@@ -107,6 +107,8 @@ impl Launcher {
             environment: &strings,
             folder: folder.as_fd(),
             streams: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            descriptors: &[],
+            session: true,
             limits: &self.limits,
             account: self.account.as_ref(),
         })?;
@@ -142,28 +144,6 @@ fn find_program(program: &str) -> Option<PathBuf> {
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
-}
-
-/// Who scripts run as; `None`: who the server runs as.
-fn account(options: &Options) -> io::Result<Option<Account>> {
-    let group = options.group.as_deref().map(users::group).transpose()?;
-    let mut account = match &options.user {
-        Some(user) => users::account(user)?,
-        None => match group {
-            Some(_) => users::account(&users::own().to_string())?,
-            None => return Ok(None),
-        },
-    };
-    if let Some(group) = group {
-        if options.user.is_none() {
-            account.groups.clear();
-        }
-        account.group = group;
-        if !account.groups.contains(&group) {
-            account.groups.push(group);
-        }
-    }
-    Ok(Some(account))
 }
 
 fn invalid(message: String) -> io::Error {

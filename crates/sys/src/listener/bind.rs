@@ -145,8 +145,17 @@ fn remove_stale(path: &Path) -> Result<(), BindCause> {
     }
 }
 
+/// Takes over sockets that are handed on from process to process.
+pub(super) fn adopt_all(handed: Vec<OwnedFd>) -> Result<Vec<Bound>, BindCause> {
+    handed.into_iter().map(|fd| take_over(fd).map_err(BindCause::NotAListener)).collect()
+}
+
 fn adopt(number: RawFd) -> io::Result<Bound> {
-    let socket = Socket::from(process::adopt_descriptor(number)?);
+    take_over(process::adopt_descriptor(number)?)
+}
+
+fn take_over(fd: OwnedFd) -> io::Result<Bound> {
+    let socket = Socket::from(fd);
     let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     let datagrams = match socket.r#type()? {
         Type::STREAM => false,

@@ -8,9 +8,10 @@
 //! Where the user changes, the child gets a copy of the memory: a process of another user must not share it, and the
 //! kernel would mark the parent as not dumpable (`PR_SET_DUMPABLE`, prctl(2)).
 //!
-//! What the program starts with: a session and with it a process group of its own, so that it and what it starts can
-//! be ended together and none of them can ask questions on the server's terminal; the three standard streams and no
-//! other descriptor; every signal with its default action and none blocked.
+//! What the program starts with: unless it is to stay in the server's own, a session and with it a process group of its
+//! own, so that it and what it starts can be ended together and none of them can ask questions on the server's terminal;
+//! the three standard streams, the descriptors that are handed to it and no others; every signal with its default action
+//! and none blocked.
 //!
 //! It is not told to die with its parent (`PR_SET_PDEATHSIG`): the kernel means the *thread* that started it, and a
 //! thread of the crew may end long before its process does.
@@ -70,6 +71,10 @@ pub struct Program<'a> {
     pub folder: BorrowedFd<'a>,
     /// Standard input, output and error.
     pub streams: [BorrowedFd<'a>; 3],
+    /// Further descriptors, which get the numbers from 3 on.
+    pub descriptors: &'a [BorrowedFd<'a>],
+    /// Whether it gets a session of its own.
+    pub session: bool,
     /// Bounds, soft and hard. One above the hard limit that is in force counts as that.
     pub limits: &'a [(Limit, u64)],
     /// Who it runs as, where that is not who the server is.
@@ -126,6 +131,9 @@ struct Plan {
     environment: *const *const c_char,
     folder: c_int,
     streams: [c_int; 3],
+    descriptors: *mut c_int,
+    descriptor_count: usize,
+    session: bool,
     limits: *const (Limit, u64),
     limit_count: usize,
     account: Option<Ids>,
@@ -157,6 +165,7 @@ pub fn spawn(program: &Program<'_>) -> Result<Child, SpawnError> {
         pointers.chain([ptr::null()]).collect::<Vec<_>>()
     };
     let (arguments, environment) = (pointers(program.arguments), pointers(program.environment));
+    let mut descriptors: Vec<c_int> = program.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let pipe = match program.account {
         Some(_) => Some(pipe().map_err(|error| SpawnError { step: Step::Process, error })?),
         None => None,
@@ -167,6 +176,9 @@ pub fn spawn(program: &Program<'_>) -> Result<Child, SpawnError> {
         environment: environment.as_ptr(),
         folder: program.folder.as_raw_fd(),
         streams: program.streams.map(|stream| stream.as_raw_fd()),
+        descriptors: descriptors.as_mut_ptr(),
+        descriptor_count: descriptors.len(),
+        session: program.session,
         limits: program.limits.as_ptr(),
         limit_count: program.limits.len(),
         account: program.account.map(|account| Ids {
@@ -277,8 +289,10 @@ extern "C" fn child_main(plan: *mut c_void) -> c_int {
 unsafe fn prepare_and_execute(plan: &mut Plan) -> Step {
     // SAFETY: system calls on numbers, and on pointers that are valid as the caller says.
     unsafe {
-        libc::setsid();
-        if !take_streams(&mut plan.streams, &mut plan.tell) {
+        if plan.session {
+            libc::setsid();
+        }
+        if !take_streams(&mut plan.streams, &mut plan.tell) || !take_descriptors(plan) {
             return Step::Streams;
         }
         for at in 0..plan.limit_count {
@@ -311,7 +325,7 @@ unsafe fn prepare_and_execute(plan: &mut Plan) -> Step {
         // What others left open without close-on-exec. Kernels before 5.11 do not know it; ours are all marked.
         libc::syscall(
             libc::SYS_close_range,
-            3 as c_long,
+            3 + plan.descriptor_count as c_long,
             c_long::from(u32::MAX),
             c_long::from(libc::CLOSE_RANGE_CLOEXEC),
         );
@@ -338,6 +352,39 @@ unsafe fn take_streams(streams: &mut [RawFd; 3], tell: &mut RawFd) -> bool {
         }
         for (target, stream) in (0..).zip(streams) {
             if libc::dup2(*stream, target) < 0 {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Puts the further descriptors to the numbers from 3 on. False: `errno` says why not.
+///
+/// # Safety
+/// To be called in a child that shares no descriptors with its parent; the plan's pointers are valid.
+unsafe fn take_descriptors(plan: &mut Plan) -> bool {
+    let (first, count) = (3, plan.descriptor_count);
+    let above = first + count as c_int;
+    // SAFETY: system calls on numbers, and writes to the plan's own list within its length.
+    unsafe {
+        let away = |fd: &mut c_int| {
+            *fd = libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, above);
+            *fd >= 0
+        };
+        // Whatever stands among the numbers that are given away would be overwritten before its turn.
+        for at in 0..count {
+            if !away(&mut *plan.descriptors.add(at)) {
+                return false;
+            }
+        }
+        for other in [&mut plan.folder, &mut plan.tell] {
+            if (first..above).contains(other) && !away(other) {
+                return false;
+            }
+        }
+        for at in 0..count {
+            if libc::dup2(*plan.descriptors.add(at), first + at as c_int) < 0 {
                 return false;
             }
         }
@@ -426,6 +473,12 @@ impl Child {
         // SAFETY: a plain system call. The leader has not been waited for, so that the number is still that of its
         // group, which it made before its program began.
         unsafe { libc::kill(-self.pid.raw(), signal) };
+    }
+
+    /// Lets it go its own way: whoever reaps this process's children learns of its end.
+    pub fn release(mut self) -> Pid {
+        self.reaped = true;
+        self.pid
     }
 
     /// Ends what is left of the group (SIGKILL) and waits for the leader. How that one ended; an error where somebody

@@ -24,6 +24,8 @@ fn start(line: &str, change: impl FnOnce(&mut Program<'_>)) -> Result<(File, Chi
         environment: &[c"A=1", c"PATH=/usr/bin:/bin"],
         folder: folder.as_fd(),
         streams: [null.as_fd(), writer.as_fd(), writer.as_fd()],
+        descriptors: &[],
+        session: true,
         limits: &[],
         account: None,
     };
@@ -141,6 +143,8 @@ fn streams_that_stand_among_the_standard_ones_are_not_lost() {
         folder: folder.as_fd(),
         // Crossed: standard error is its input, and its output the pipe.
         streams: [two, writer.as_fd(), zero],
+        descriptors: &[],
+        session: true,
         limits: &[],
         account: None,
     };
@@ -150,4 +154,36 @@ fn streams_that_stand_among_the_standard_ones_are_not_lost() {
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "out\n");
     child.end().unwrap();
+}
+
+#[test]
+fn descriptors_that_are_handed_over_get_the_numbers_from_3_on() {
+    use std::io::Write;
+
+    // As many as it takes to have some of them stand where others are to go.
+    // They live as long as the test, like whatever `sh` may be given.
+    let files: &'static mut Vec<File> = Box::leak(Box::new(Vec::new()));
+    files.extend((0..5).map(|number| {
+        let (reader, writer) = pipe().unwrap();
+        File::from(writer).write_all(format!("{number}").as_bytes()).unwrap();
+        File::from(reader)
+    }));
+    let handed: Vec<_> = files.iter().rev().map(AsFd::as_fd).collect();
+    let handed: &'static [_] = handed.leak();
+    let line = "for fd in 3 4 5 6 7; do eval \"cat <&$fd\"; done; ls /proc/self/fd | tail -1";
+    let (text, exit) = sh(line, |program| program.descriptors = handed).unwrap();
+    // ls has one of its own, for the folder.
+    assert_eq!((text.as_str(), exit), ("432108\n", Exit::Code(0)));
+}
+
+#[test]
+fn a_program_may_stay_in_the_session() {
+    let of_child = |session| {
+        let line = "cut -d' ' -f6 /proc/self/stat";
+        sh(line, |program| program.session = session).unwrap().0.trim().to_owned()
+    };
+    let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let own = own.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(3).unwrap();
+    assert_eq!(of_child(false), own);
+    assert_ne!(of_child(true), own);
 }
