@@ -126,10 +126,7 @@ impl Examiner {
         }
         show(&mut text, &stacks);
         self.publish(Level::Error, text);
-        if raised
-            && interpreter.has_hook(Hook::Aborted)
-            && let Err(why) = interpreter.hook(Hook::Aborted)
-        {
+        if raised && let Err(why) = interpreter.hook(Hook::Aborted) {
             self.log.say(Level::Error, &why);
         }
         if raised && !self.retired {

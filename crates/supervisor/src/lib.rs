@@ -8,6 +8,7 @@
 //! `docs/lifecycle.md` has the states in a picture.
 #![forbid(unsafe_code)]
 
+mod autopsy;
 mod figures;
 mod journal;
 mod machine;

@@ -11,6 +11,7 @@ use stdserve_sys::process::{self, Fork, ForkError, Pid};
 use stdserve_sys::scoreboard::{self, Scoreboard};
 use stdserve_sys::signals::{self, SignalReader};
 
+use crate::autopsy::Autopsies;
 use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::machine::{
@@ -85,6 +86,7 @@ struct Runner<'a> {
     nurses: Nurses,
     plane: Option<Plane>,
     journal: Journal,
+    autopsies: Autopsies,
     figures: Figures,
     /// When the processes were last looked at.
     measured: Option<Instant>,
@@ -119,6 +121,7 @@ pub fn run(
         nurses: Nurses::new(plans),
         plane,
         journal: Journal::default(),
+        autopsies: Autopsies::default(),
         figures: Figures::new(scoreboard.rows().len(), SystemTime::now(), scoreboard::now()),
         measured: None,
         began: Instant::now(),
@@ -147,6 +150,7 @@ pub fn run(
         }
         if events.is_empty() {
             events = runner.wait()?;
+            runner.read_autopsies(host);
             runner.serve_plane(&mut events, host);
         }
     }
@@ -251,11 +255,13 @@ impl Runner<'_> {
                 host.ready();
                 None
             }
-            Action::Autopsy { .. }
-            | Action::Configure
-            | Action::Adopt { .. }
-            | Action::Keep { .. }
-            | Action::Exit(_) => None,
+            Action::Autopsy { worker, pid } => {
+                if self.autopsies.ask(worker, pid, self.scoreboard, Instant::now()) {
+                    self.signal(pid, signals::autopsy());
+                }
+                None
+            }
+            Action::Configure | Action::Adopt { .. } | Action::Keep { .. } | Action::Exit(_) => None,
         }
     }
 
@@ -340,7 +346,8 @@ impl Runner<'_> {
     fn wait(&mut self) -> io::Result<Vec<Event>> {
         let now = Instant::now();
         let plane = self.plane.as_ref().map(|plane| plane.deadline(now));
-        let deadline = self.machine.deadline().into_iter().chain(plane).min();
+        let autopsy = self.autopsies.deadline();
+        let deadline = self.machine.deadline().into_iter().chain(plane).chain(autopsy).min();
         self.poller.wait(deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
         let mut events = Vec::new();
         while let Some(signal) = self.signals.next() {
@@ -376,6 +383,14 @@ impl Runner<'_> {
         events.push(Event::Tick);
         self.measure();
         Ok(events)
+    }
+
+    /// Autopsies that were asked for by signal go where those go that workers send.
+    fn read_autopsies(&mut self, host: &mut dyn Host) {
+        for (worker, pid, text) in self.autopsies.take(self.scoreboard, Instant::now()) {
+            host.log(Level::Error, &text);
+            self.journal.autopsy(worker, Some(pid), &text, SystemTime::now());
+        }
     }
 
     /// Looks at what the processes use, once a second. One that cannot be looked at has just ended.
