@@ -146,6 +146,14 @@ class RunOptions(ServerOptions, total=False):
     reload_include: str | Sequence[str]
     #: With --reload: do not watch these files; repeatable. Default: nothing
     reload_exclude: str | Sequence[str]
+    #: Requests after which a worker is replaced; 0: never. Default: 0
+    max_requests: int
+    #: Up to so many requests more, at random. Default: a tenth of --max-requests
+    max_requests_jitter: int
+    #: Time after which a worker is replaced; 0: never. Default: 0s
+    max_lifetime: Time
+    #: Memory beyond which a worker is replaced. Default: none
+    max_rss: Size
     #: For one request in the application; 504 after it. Default: 0
     timeout: Time
     #: After which a request's stack is logged; 0 never. Default: 30s

@@ -5,5 +5,6 @@
 use stdserve_program::NoInterpreter;
 
 fn main() {
-    std::process::exit(stdserve_program::main(&mut NoInterpreter, std::env::args_os().skip(1).collect()));
+    let argv: Vec<_> = std::env::args_os().skip(1).collect();
+    std::process::exit(stdserve_program::main(&mut NoInterpreter, &argv));
 }

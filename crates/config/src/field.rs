@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::app_spec::AppSpec;
 use crate::bind::Bind;
 use crate::error::shown;
-use crate::settings::{AccessFormat, Admin, LogTarget, Settings, TrustedPeer};
+use crate::settings::{AccessFormat, Admin, LogTarget, MemoryLimit, Settings, TrustedPeer};
 use crate::units::format_duration;
 use crate::value::{count, list, log_target, mode, peer, quote, show_size, size, switch, time};
 
@@ -47,6 +47,8 @@ pub enum Field {
     Size(Place<u64>),
     /// Bytes, or `none`.
     MaybeSize(Place<Option<u64>>),
+    /// Bytes, or a part of the memory that there is, or `none`.
+    MaybeMemory(Place<Option<MemoryLimit>>),
     /// A time, at least so long.
     Time(Place<Duration>, Duration),
     /// A time, at least so long, or `none`.
@@ -237,6 +239,9 @@ impl Field {
             Self::MaybeSize(place) => {
                 *place(settings) = if text == NONE { None } else { Some(size(text, 0)?) };
             }
+            Self::MaybeMemory(place) => {
+                *place(settings) = if text == NONE { None } else { Some(MemoryLimit::parse(text)?) };
+            }
             Self::Time(place, min) => *place(settings) = time(text, min)?,
             Self::MaybeTime(place, min) => {
                 *place(settings) = if text == NONE { None } else { Some(time(text, min)?) };
@@ -264,6 +269,40 @@ impl Field {
         Ok(())
     }
 
+    /// Puts in the value that `from` has.
+    pub(crate) fn take_over(&self, from: &Settings, settings: &mut Settings) {
+        fn copy<T: Clone>(place: Place<T>, from: &mut Settings, settings: &mut Settings) {
+            place(settings).clone_from(place(from));
+        }
+        // A place leads to a mutable value; a copy keeps the original as it is.
+        let from = &mut from.clone();
+        match *self {
+            Self::App(place, _) => copy(place, from, settings),
+            Self::Binds(place) => copy(place, from, settings),
+            Self::Switch(place) => copy(place, from, settings),
+            Self::Count(place, ..) | Self::Memory(place, _) => copy(place, from, settings),
+            Self::MaybeCount(place, ..) => copy(place, from, settings),
+            Self::Number(place) | Self::Mode(place) => copy(place, from, settings),
+            Self::MaybeMode(place) => copy(place, from, settings),
+            Self::Size(place) => copy(place, from, settings),
+            Self::MaybeSize(place) => copy(place, from, settings),
+            Self::MaybeMemory(place) => copy(place, from, settings),
+            Self::Time(place, _) => copy(place, from, settings),
+            Self::MaybeTime(place, _) => copy(place, from, settings),
+            Self::Text(place, _) => copy(place, from, settings),
+            Self::MaybeText(place, _) => copy(place, from, settings),
+            Self::Texts(place, _) => copy(place, from, settings),
+            Self::Pairs(place, _) => copy(place, from, settings),
+            Self::SwitchOr(_, set, get) | Self::Choice(_, set, get) => set(settings, get(from)),
+            Self::MaybePath(place) => copy(place, from, settings),
+            Self::Paths(place) => copy(place, from, settings),
+            Self::Log(place) => copy(place, from, settings),
+            Self::Access(place) => copy(place, from, settings),
+            Self::Admin(place) => copy(place, from, settings),
+            Self::Peers(place) => copy(place, from, settings),
+        }
+    }
+
     /// The value as TOML, or nothing where the option has none.
     pub fn show(&self, settings: &Settings) -> Option<String> {
         // A place leads to a mutable value; a copy keeps this a reader.
@@ -289,6 +328,11 @@ impl Field {
             Self::Memory(place, _) => show_size(*place(settings) as u64),
             Self::Size(place) => show_size(*place(settings)),
             Self::MaybeSize(place) => place(settings).map_or_else(|| quote(NONE), show_size),
+            Self::MaybeMemory(place) => match place(settings) {
+                None => quote(NONE),
+                Some(MemoryLimit::Bytes(bytes)) => show_size(*bytes),
+                Some(MemoryLimit::Percent(part)) => quote(&format!("{part}%")),
+            },
             Self::Time(place, _) => quote(&format_duration(*place(settings))),
             Self::MaybeTime(place, _) => {
                 quote(&place(settings).map_or_else(|| NONE.to_owned(), format_duration))

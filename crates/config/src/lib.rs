@@ -19,6 +19,7 @@ mod help;
 mod layers;
 pub mod option;
 pub mod options;
+mod reload;
 mod report;
 mod run_script;
 mod service;
@@ -38,6 +39,7 @@ pub use command::{Command, Control, Order, Serve, parse, parse_run, parse_server
 pub use error::{Problem, Source, UsageError};
 pub use field::{Check, Field, Pair, PairKind, Place, Raw};
 pub use layers::{Configuration, Sources};
+pub use reload::{Kept, keep_fixed};
 pub use report::Shown;
 pub use run_script::{Program, RunScript};
 pub use service_options::{
@@ -46,8 +48,9 @@ pub use service_options::{
 };
 pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
-    AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, Operations,
-    Preload, Process, Proxy, Reload, Rlimits, Settings, Timeouts, TrustedPeer, Workers,
+    AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, MemoryLimit,
+    Operations, Preload, Process, Proxy, Recycling, Reload, Rlimits, Settings, Timeouts, TrustedPeer,
+    Workers,
 };
 pub use surroundings::Surroundings;
 pub use verb::Verb;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub listen: Listen,
     /// Processes and threads.
     pub workers: Workers,
+    /// When workers are replaced.
+    pub recycling: Recycling,
     /// Sizes and counts.
     pub limits: Limits,
     /// Times.
@@ -108,6 +110,43 @@ pub struct Reload {
     /// Patterns of files whose changes mean nothing.
     pub exclude: Vec<String>,
 }
+
+/// When workers are replaced that do nothing wrong.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recycling {
+    /// After how many requests; 0: never.
+    pub requests: usize,
+    /// Up to so many more, at random; none: a tenth of `requests`.
+    pub requests_jitter: Option<usize>,
+    /// After what time; zero: never.
+    pub lifetime: Duration,
+    /// Beyond how much memory.
+    pub rss: Option<MemoryLimit>,
+}
+
+/// How much memory one process may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// So many bytes.
+    Bytes(u64),
+    /// A part of what the control group may use, in percent; of the machine's memory where that has no limit.
+    Percent(u8),
+}
+
+impl MemoryLimit {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let Some(part) = text.strip_suffix('%') else {
+            return crate::value::size(text, LEAST_MEMORY).map(Self::Bytes);
+        };
+        match part.trim().parse() {
+            Ok(part @ 1..=100) => Ok(Self::Percent(part)),
+            _ => Err("is not a part: from 1% to 100%".to_owned()),
+        }
+    }
+}
+
+/// Below this no worker could ever run, in bytes.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Sizes (bytes) and counts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -394,6 +433,7 @@ impl Settings {
             factory: false,
             listen: Listen::default(),
             workers: Workers::default(),
+            recycling: Recycling::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             http: Http::default(),

@@ -19,9 +19,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["fd"], "Write --bind fd://N."),
     (
         &[
-            "limit-max-requests",
-            "max-requests",
-            "max-requests-jitter",
             "log-config",
             "statsd-host",
             "proc-name",

@@ -47,7 +47,7 @@ fn about(text: &mut Text, interpreter: &dyn Interpreter, group: &Group) {
         text.fact(kind(service), &format!("{target}{}", mounts(&service.mounts)), "");
     }
     let threads = group.options().workers.threads;
-    let serving = format!("{} × {}", count(group.workers, "worker"), count(threads, "thread"));
+    let serving = format!("{} × {}", count(group.workers(), "worker"), count(threads, "thread"));
     text.fact("Serving", &serving, "");
 }
 

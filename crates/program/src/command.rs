@@ -5,9 +5,10 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use stdserve_config::{Command, Configuration, GroupSpec, Serve, Shown, Surroundings, UsageError};
-use stdserve_supervisor::{Host, Level, Plane, Policy, Setting, TemplateSeat, exit_code};
+use stdserve_supervisor::{Configured, Host, Level, Plane, Policy, Setting, TemplateSeat, exit_code};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError};
 use stdserve_sys::scoreboard::Scoreboard;
@@ -22,11 +23,12 @@ use crate::{admin, banner, control, listen, services, template, watcher};
 const ARENAS: i32 = 2;
 
 /// Runs the command with these arguments (without the program's name), and returns its exit code.
-pub fn main(interpreter: &mut dyn Interpreter, argv: Vec<OsString>) -> i32 {
+pub fn main(interpreter: &mut dyn Interpreter, argv: &[OsString]) -> i32 {
     if let Err(error) = process::fill_standard_streams() {
         return complain(&format!("/dev/null cannot be opened: {error}"), exit_code::USAGE);
     }
-    let serve = match stdserve_config::parse(argv, &Surroundings::of_process()) {
+    let around = Surroundings::of_process();
+    let serve = match stdserve_config::parse(argv.iter().cloned(), &around) {
         Ok(Command::Print(text)) => {
             // A reader that has left wants no more of it.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -40,7 +42,12 @@ pub fn main(interpreter: &mut dyn Interpreter, argv: Vec<OsString>) -> i32 {
     if serve.check {
         return check(interpreter, &serve);
     }
-    start(interpreter, serve).unwrap_or_else(|error| complain(&error, exit_code::USAGE))
+    let again = || match stdserve_config::parse(argv.iter().cloned(), &around)? {
+        Command::Serve(serve) => Ok(*serve),
+        // The same words ask for the same thing, whatever the files say.
+        _ => Err(UsageError::new(None, "the command line does not say what to serve", None)),
+    };
+    start(interpreter, serve, &again).unwrap_or_else(|error| complain(&error, exit_code::USAGE))
 }
 
 /// Prints an error for the user, and returns `code`.
@@ -101,7 +108,9 @@ fn check_files(serve: &Serve) -> Result<(), UsageError> {
 /// Becomes the supervisor, until the end; returns the exit code. An error is one of usage.
 ///
 /// The process must have one thread. Signals that the supervisor takes stay blocked afterwards.
-pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, UsageError> {
+///
+/// `again` reads the configuration anew, from where `serve` came from.
+pub fn start(interpreter: &mut dyn Interpreter, serve: Serve, again: Again<'_>) -> Result<i32, UsageError> {
     let root = Path::new("/");
     for service in serve.groups.iter().flat_map(|group| &group.services) {
         if let Err(why) = interpreter.serves(service) {
@@ -113,11 +122,9 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
     }
     change_folder(&serve.configuration)?;
     check_files(&serve)?;
-    let Serve { groups, configuration, shown, .. } = serve;
-    let options = &configuration.settings;
-    let log = ErrorLog::open(&options.logging)
-        .map_err(|error| configuration.refuse("error-logfile", error.to_string()))?;
-    let groups = match open(groups, cpus::usable(root)) {
+    let options = &serve.configuration.settings;
+    let log = open_log(&serve.configuration)?;
+    let groups = match open(&serve.groups, cpus::usable(root)) {
         Ok(groups) => groups,
         Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
     };
@@ -140,27 +147,38 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve) -> Result<i32, Usa
         graceful_timeout: options.timeouts.graceful,
         // A terminal that was closed; a hang-up by an operator means something else.
         hangup_ends: io::stdin().is_terminal(),
+        seed: seed(),
         ..Policy::default()
     };
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
     let setup = Setup { groups, board: Arc::clone(&board), log: Arc::new(log) };
-    let mut supervisor = Supervisor { interpreter, setup, plane, shown };
+    let mut supervisor = Supervisor { interpreter, setup, plane, serve, again };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
     Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))
 }
 
+/// Reads the configuration again.
+pub type Again<'a> = &'a dyn Fn() -> Result<Serve, UsageError>;
+
+fn open_log(configuration: &Configuration) -> Result<ErrorLog, UsageError> {
+    ErrorLog::open(&configuration.settings.logging)
+        .map_err(|error| configuration.refuse("error-logfile", error.to_string()))
+}
+
 /// Opens the listeners of all groups. `workers`: how many a group has that does not say.
-fn open(specs: Vec<GroupSpec>, workers: usize) -> Result<Vec<Group>, stdserve_sys::listener::BindError> {
+fn open(specs: &[GroupSpec], workers: usize) -> Result<Vec<Group>, stdserve_sys::listener::BindError> {
     let mut groups: Vec<Group> = Vec::with_capacity(specs.len());
     for spec in specs {
         let first = groups.last().map_or(0, |group| group.slots.end);
-        let workers = spec.settings.workers.count.unwrap_or(workers);
-        let registry = listen::open(&spec)?;
-        let mut group = Group { spec, registry, workers, slots: first..first };
-        group.slots.end += group.plan().rows;
-        groups.push(group);
+        groups.push(Group::new(spec.clone(), listen::open(spec)?, workers, first));
     }
     Ok(groups)
+}
+
+/// A number that differs from start to start.
+fn seed() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    time.as_nanos() as u64 ^ u64::from(std::process::id()) << 32
 }
 
 /// What the supervisor asks of the program.
@@ -168,8 +186,23 @@ struct Supervisor<'a> {
     interpreter: &'a mut dyn Interpreter,
     setup: Setup,
     plane: Option<Plane>,
-    /// The options, as operators may see them.
-    shown: Vec<Shown>,
+    /// What was read last.
+    serve: Serve,
+    again: Again<'a>,
+}
+
+impl Supervisor<'_> {
+    /// Reads the configuration again, and checks it. The supervisor's own log follows it at once.
+    fn read_again(&mut self) -> Result<(), UsageError> {
+        let (serve, kept) = stdserve_config::keep_fixed(&self.serve, (self.again)()?);
+        check_files(&serve)?;
+        self.setup.log = Arc::new(open_log(&serve.configuration)?);
+        self.serve = serve;
+        for text in kept.warnings() {
+            self.setup.log.say(Level::Warning, &text);
+        }
+        Ok(())
+    }
 }
 
 impl Host for Supervisor<'_> {
@@ -195,6 +228,26 @@ impl Host for Supervisor<'_> {
         }
     }
 
+    fn configure(&mut self) -> Result<Configured, String> {
+        self.read_again().map_err(|error| error.to_string())?;
+        let groups = self.setup.groups.iter().zip(&self.serve.groups);
+        let plans = groups.map(|(group, spec)| group.plan_of(spec)).collect();
+        let graceful_timeout = self.serve.configuration.settings.timeouts.graceful;
+        Ok(Configured { plans, graceful_timeout })
+    }
+
+    fn adopt(&mut self, group: usize, generation: u64) {
+        if let (Some(group), Some(spec)) = (self.setup.groups.get_mut(group), self.serve.groups.get(group)) {
+            group.adopt(generation, spec.clone());
+        }
+    }
+
+    fn keep(&mut self, group: usize, generation: u64) {
+        if let Some(group) = self.setup.groups.get_mut(group) {
+            group.keep(generation);
+        }
+    }
+
     fn close_listeners(&mut self) {
         for group in &mut self.setup.groups {
             group.registry.close();
@@ -217,6 +270,6 @@ impl Host for Supervisor<'_> {
             unset: shown.unset.to_owned(),
             source: shown.source.clone(),
         };
-        self.shown.iter().map(setting).collect()
+        self.serve.shown.iter().map(setting).collect()
     }
 }

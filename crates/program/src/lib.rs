@@ -23,7 +23,7 @@ mod warden;
 mod watcher;
 mod worker;
 
-pub use command::{complain, main, start};
+pub use command::{Again, complain, main, start};
 pub use engine::settings;
 pub use interpreter::{Hook, Interpreter, NoInterpreter, Place, Scene, Stack, Woken};
 pub use listen::addresses;

@@ -36,7 +36,9 @@ pub(crate) fn live(interpreter: &mut dyn Interpreter, seat: TemplateSeat, setup:
     if Pid::parent() != seat.supervisor {
         process::exit_now(exit_code::OK);
     }
-    let Some(mut group) = setup.take_group(seat.group) else { process::exit_now(exit_code::WORKERS_FAIL) };
+    let Some(mut group) = setup.take_group(seat.group, seat.generation) else {
+        process::exit_now(exit_code::WORKERS_FAIL)
+    };
     // What needs no interpreter is served without: its lock and its signals are nothing to such a worker.
     let (mut none, needed) = (NoInterpreter, interpreter::is_needed(&group.spec));
     let prepared = prepare(if needed { &mut *interpreter } else { &mut none }, &group, &seat, setup);
@@ -79,11 +81,11 @@ fn prepare(
     interpreter.load_hooks(Scene {
         settings,
         supervisor: seat.supervisor,
-        workers: group.workers,
+        workers: group.workers(),
         addresses: group.registry.listeners().iter().map(Listener::url).collect(),
         log: Arc::clone(&setup.log),
     })?;
-    interpreter.hook(Hook::Workers { before: None, now: group.workers as u64 })?;
+    interpreter.hook(Hook::Workers { before: None, now: group.workers() as u64 })?;
     // Workers that are replaced for every change of a file cannot have it from here.
     if settings.workers.preload != Preload::Off && !settings.reload.on {
         interpreter.begin_preload();

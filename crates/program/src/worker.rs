@@ -78,7 +78,7 @@ fn serve(
     let log = Arc::new(ErrorLog::open(&options.logging)?.queued()?);
     interpreter.log_to(Arc::clone(&log));
     let told = Arc::clone(&log) as Arc<dyn Log>;
-    let place = Place { settings: options, workers: group.workers, log: &told };
+    let place = Place { settings: options, workers: group.workers(), log: &told };
     let services = services::make(interpreter, &group.spec.services, &place)?;
     let seats =
         Seats { board: Arc::clone(&setup.board), log: Arc::clone(&log), slot, group: group.slots.clone() };

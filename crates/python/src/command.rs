@@ -13,9 +13,10 @@ use crate::interpreter::CPython;
 
 /// Runs the command with these arguments and returns its exit code. What a program under `stdserve run` raises passes.
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // what Python calls gets values
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
     let mut python = CPython::new(py, None);
-    let code = stdserve_program::main(&mut python, argv);
+    let code = stdserve_program::main(&mut python, &argv);
     python.raised().map_or(Ok(code), Err)
 }
 
@@ -24,7 +25,10 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
 pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<i32> {
     let usage = |error: UsageError| PyValueError::new_err(error.plain());
     let keywords = embedded::keywords(options)?;
-    let configuration = stdserve_config::parse_run(keywords, &Surroundings::of_process()).map_err(usage)?;
+    let around = Surroundings::of_process();
+    let read = || stdserve_config::parse_run(keywords.clone(), &around);
+    // What is wrong with the options is said first.
+    let configuration = read().map_err(usage)?;
     let (spec, object) = match app.cast::<PyString>() {
         Ok(name) => {
             let wrong = |why| PyValueError::new_err(format!("`{name}` {why}"));
@@ -41,8 +45,9 @@ pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, Py
         }
     };
     process::assert_single_threaded().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    let serve = Serve::application(spec, configuration).map_err(usage)?;
-    let code = stdserve_program::start(&mut CPython::new(py, object), serve).map_err(usage);
+    let again = || Serve::application(spec.clone(), read()?);
+    let serve = Serve::application(spec.clone(), configuration).map_err(usage)?;
+    let code = stdserve_program::start(&mut CPython::new(py, object), serve, &again).map_err(usage);
     // The program goes on, and wants its signals back.
     signals::unblock_all()?;
     code

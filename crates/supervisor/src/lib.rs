@@ -12,6 +12,7 @@ mod autopsy;
 mod figures;
 mod journal;
 mod machine;
+mod measure;
 mod messages;
 mod nurses;
 mod plane;
@@ -19,8 +20,8 @@ mod runner;
 mod seats;
 
 pub use machine::{
-    Action, Cause, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy, Report,
-    ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
+    Action, Cause, Configured, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy,
+    Report, ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
 pub use messages::{FromStarted, FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 pub use plane::{Hosts, Plane, Setting};

@@ -15,8 +15,10 @@ use crate::autopsy::Autopsies;
 use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::machine::{
-    Action, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId, WorkerId,
+    Action, Configured, Event, GroupPlan, Level, Loader, Machine, Policy, Signal, StopHow, TemplateId,
+    WorkerId,
 };
+use crate::measure::Measure;
 use crate::messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 use crate::nurses::Nurses;
 use crate::plane::{Order, Plane, Setting, View};
@@ -32,6 +34,13 @@ pub trait Host {
     fn log(&mut self, level: Level, text: &str);
     /// Opens the log files again by their paths.
     fn reopen(&mut self);
+    /// Reads the configuration again and keeps it for [`adopt`](Self::adopt). An error says what is wrong with it, for
+    /// the log. What it changes that cannot be changed now is named in the log by this.
+    fn configure(&mut self) -> Result<Configured, String>;
+    /// The settings that were read last are those of this load of a group, and of later ones.
+    fn adopt(&mut self, group: usize, generation: u64);
+    /// This load of a group serves: the settings of all others are needed no more.
+    fn keep(&mut self, group: usize, generation: u64);
     /// All workers are ready for the first time.
     fn ready(&mut self);
     /// The end has begun: close this process's copies of the listeners, so that nobody queues who is not served.
@@ -84,6 +93,7 @@ struct Runner<'a> {
     /// Whose end was seen in this round, and may not have been told to the machine yet.
     reaped: Vec<Pid>,
     nurses: Nurses,
+    limits: Measure,
     plane: Option<Plane>,
     journal: Journal,
     autopsies: Autopsies,
@@ -119,6 +129,7 @@ pub fn run(
         scoreboard,
         reaped: Vec::new(),
         nurses: Nurses::new(plans),
+        limits: Measure::default(),
         plane,
         journal: Journal::default(),
         autopsies: Autopsies::default(),
@@ -261,7 +272,25 @@ impl Runner<'_> {
                 }
                 None
             }
-            Action::Configure | Action::Adopt { .. } | Action::Keep { .. } | Action::Exit(_) => None,
+            Action::Configure => {
+                let event = match host.configure() {
+                    Ok(settings) => Event::Configured(settings),
+                    Err(why) => Event::ConfigureFailed(why),
+                };
+                if let Some(rank) = self.log_level {
+                    host.set_log_level(rank);
+                }
+                Some(Answer::Event(event))
+            }
+            Action::Adopt { group, generation } => {
+                host.adopt(group, generation);
+                None
+            }
+            Action::Keep { group, generation } => {
+                host.keep(group, generation);
+                None
+            }
+            Action::Exit(_) => None,
         }
     }
 
@@ -346,8 +375,8 @@ impl Runner<'_> {
     fn wait(&mut self) -> io::Result<Vec<Event>> {
         let now = Instant::now();
         let plane = self.plane.as_ref().map(|plane| plane.deadline(now));
-        let autopsy = self.autopsies.deadline();
-        let deadline = self.machine.deadline().into_iter().chain(plane).chain(autopsy).min();
+        let others = [plane, self.autopsies.deadline(), self.limits.deadline(&self.machine, now)];
+        let deadline = self.machine.deadline().into_iter().chain(others.into_iter().flatten()).min();
         self.poller.wait(deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
         let mut events = Vec::new();
         while let Some(signal) = self.signals.next() {
@@ -379,6 +408,7 @@ impl Runner<'_> {
             self.read(number, &mut events);
         }
         events.extend(said);
+        events.extend(self.limits.look(&self.machine, self.scoreboard, Instant::now()));
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
         events.push(Event::Tick);
         self.measure();

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use stdserve_supervisor::{GroupPlan, Host, Level, Limits, Policy, TemplateSeat, ToWorker, WorkerSeat, run};
+use stdserve_supervisor::{
+    Configured, GroupPlan, Host, Level, Limits, Policy, TemplateSeat, ToWorker, WorkerSeat, run,
+};
 use stdserve_sys::process::{self, Exit, Fork, ForkError, NoHooks, Pid};
 use stdserve_sys::scoreboard::Scoreboard;
 use stdserve_sys::signals;
@@ -44,6 +46,7 @@ impl Notes {
 
 struct TestHost<'a> {
     notes: &'a Notes,
+    workers: usize,
     worker: WorkerLife,
     log: RefCell<Vec<String>>,
 }
@@ -75,6 +78,20 @@ impl Host for TestHost<'_> {
 
     fn reopen(&mut self) {
         self.notes.write("reopened");
+    }
+
+    fn configure(&mut self) -> Result<Configured, String> {
+        self.notes.write("configured");
+        let plans = vec![GroupPlan::new("main", self.workers, Limits::default())];
+        Ok(Configured { plans, graceful_timeout: Duration::from_millis(500) })
+    }
+
+    fn adopt(&mut self, _: usize, generation: u64) {
+        self.notes.write(&format!("adopted-{generation}"));
+    }
+
+    fn keep(&mut self, _: usize, generation: u64) {
+        self.notes.write(&format!("kept-{generation}"));
     }
 
     fn ready(&mut self) {
@@ -140,7 +157,7 @@ fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) 
             back_off: Duration::from_millis(5),
             ..Policy::default()
         };
-        let mut host = TestHost { notes: &notes, worker, log: RefCell::default() };
+        let mut host = TestHost { notes: &notes, workers, worker, log: RefCell::default() };
         let code = run(&plan, policy, &board, &mut host).unwrap_or(99);
         process::exit_now(code);
     };

@@ -3,7 +3,9 @@
 //! Everything in files is read under a root that the caller names (`/`, or a folder made by a test).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::control_groups;
 
 /// The CPUs that this process may use: the smaller of its affinity mask (`sched_getaffinity(2)`) and the tightest quota
 /// of its control groups (`cpu.max`, `cpu.cfs_quota_us`), a part of a CPU counted as one. At least 1.
@@ -14,42 +16,7 @@ pub fn usable(root: &Path) -> usize {
 
 /// The tightest CPU quota, in CPUs (1.5: one and a half); `None` where there is none.
 pub fn quota(root: &Path) -> Option<f64> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let mut tightest: Option<f64> = None;
-    for line in groups.lines() {
-        // hierarchy-ID:controller-list:path (cgroups(7))
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let found = if controllers.is_empty() {
-            tightest_above(&root.join("sys/fs/cgroup"), path, quota_v2)
-        } else if controllers.split(',').any(|name| name == "cpu") {
-            let mounts = [controllers, "cpu", "cpu,cpuacct"];
-            let mount =
-                mounts.iter().map(|name| root.join("sys/fs/cgroup").join(name)).find(|dir| dir.is_dir());
-            mount.and_then(|mount| tightest_above(&mount, path, quota_v1))
-        } else {
-            None
-        };
-        tightest = smaller(tightest, found);
-    }
-    tightest
-}
-
-fn smaller(one: Option<f64>, other: Option<f64>) -> Option<f64> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-/// A quota binds everything below it, so all folders from the group up to the mount are read. In a container the path
-/// may lie outside of what is mounted: then only the mount itself is left.
-fn tightest_above(mount: &Path, path: &str, read: fn(&Path) -> Option<f64>) -> Option<f64> {
-    let relative: PathBuf =
-        Path::new(path).components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
-    relative.ancestors().map(|part| read(&mount.join(part))).fold(None, smaller)
+    control_groups::tightest(root, "cpu", quota_v2, quota_v1)
 }
 
 /// `cpu.max`: `$QUOTA $PERIOD` in microseconds, or `max $PERIOD` (the kernel's cgroup-v2 page).
@@ -74,26 +41,7 @@ fn ratio(quota: &str, period: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Root(PathBuf);
-
-    impl Root {
-        fn new(name: &str, files: &[(&str, &str)]) -> Self {
-            let root = std::env::temp_dir().join(format!("stdserve-cpus-{}-{name}", std::process::id()));
-            for (path, text) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            Self(root)
-        }
-    }
-
-    impl Drop for Root {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::control_groups::tests::Root;
 
     #[test]
     fn no_control_groups_no_quota() {

@@ -13,6 +13,7 @@ compile_error!(
 pub mod beneath;
 pub mod channel;
 pub mod clock;
+mod control_groups;
 pub mod cpus;
 pub mod daemon;
 pub mod datagrams;

@@ -83,7 +83,7 @@ fn annotation(field: &Field) -> String {
         Field::MaybeCount(_, word, ..) if !matches!(*word, "" | "0") => format!("int | Literal[\"{word}\"]"),
         Field::Count(..) | Field::MaybeCount(..) | Field::Number(_) => "int".into(),
         Field::Mode(_) | Field::MaybeMode(_) => "int | str".into(),
-        Field::Memory(..) | Field::Size(_) | Field::MaybeSize(_) => "Size".into(),
+        Field::Memory(..) | Field::Size(_) | Field::MaybeSize(_) | Field::MaybeMemory(_) => "Size".into(),
         Field::Time(..) | Field::MaybeTime(..) => "Time".into(),
         Field::Text(..) | Field::MaybeText(..) | Field::App(..) | Field::Access(_) | Field::Admin(_) => {
             "str".into()

@@ -104,6 +104,7 @@ const CHDIR: Opt = Opt {
     aliases: &["working-dir"],
     verbs: CONTROLLED,
     scope: Scope::Supervisor,
+    reload: false,
     embedded: false,
     unset: "the current folder",
     help: "Change to this folder first",

@@ -11,6 +11,7 @@ mod listen;
 mod logs;
 mod operations;
 mod process;
+mod recycling;
 mod rpc;
 mod timeouts;
 mod workers;
@@ -62,6 +63,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> + Clone {
         handlers::SERVICES,
         listen::OPTIONS,
         workers::OPTIONS,
+        recycling::OPTIONS,
         limits::OPTIONS,
         timeouts::OPTIONS,
         http::OPTIONS,

@@ -5,8 +5,9 @@ use std::time::Instant;
 use stdserve_sys::process::Pid;
 
 use super::group::{Template, WorkerState};
-use super::{Action, Level, Machine, Signal, StopHow, TemplateId, WorkerId};
+use super::{Action, Level, Machine, ScaleTo, Signal, StopHow, TemplateId, WorkerId};
 use crate::exit_code;
+use crate::messages::ToWorker;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -78,18 +79,37 @@ impl Machine {
                 }
                 None => self.end(exit_code::OK, StopHow::Now, now, actions),
             },
-            Signal::Hangup => {
+            Signal::Hangup => self.reconfigure(actions),
+            Signal::User1 => self.reopen(actions),
+            Signal::TtyIn | Signal::TtyOut => {
+                let by = ScaleTo::By(if signal == Signal::TtyIn { 1 } else { -1 });
                 for index in 0..self.groups.len() {
-                    self.reload(index, now, actions);
+                    self.scale(index, by, actions);
                 }
             }
-            Signal::User1 | Signal::User2 | Signal::TtyIn | Signal::TtyOut | Signal::Winch => {}
+            Signal::Winch if self.policy.winch_pauses => self.pause(now, actions),
+            // The size of a terminal is nothing to us.
+            Signal::Winch => {}
+            Signal::User2 => {
+                let text = "SIGUSR2 means nothing to this version: ignored".to_owned();
+                actions.push(Action::Log(Level::Warning, text));
+            }
             Signal::Other(number) => {
                 let name = stdserve_sys::signals::name(number);
                 let text = format!("{name} means nothing to this version: ignored");
                 actions.push(Action::Log(Level::Warning, text));
             }
         }
+    }
+
+    /// Log files were moved away.
+    fn reopen(&mut self, actions: &mut Vec<Action>) {
+        actions.push(Action::Reopen);
+        for worker in self.groups.iter().flat_map(super::Group::workers).filter(|worker| worker.pid.is_some())
+        {
+            actions.push(Action::Tell { worker: worker.id, message: ToWorker::Reopen });
+        }
+        actions.push(Action::Log(Level::Info, "log files are opened again".to_owned()));
     }
 
     /// Begins to end with `code`, unless it is ending already.

@@ -1,11 +1,11 @@
 //! A worker group: its template, and the slots of its workers.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stdserve_sys::process::Pid;
 
-use super::{Cause, GroupPlan, TemplateId, WorkerId};
+use super::{Cause, GroupPlan, Limits, TemplateId, WorkerId};
 
 /// Where a group's template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub(super) struct Worker {
     pub(super) since: Instant,
     /// It has outlived its first moments.
     pub(super) credited: bool,
+    /// After so many requests it is to be replaced.
+    pub(super) quota: Option<u64>,
+    /// After this time as well.
+    pub(super) lifetime: Option<Duration>,
 }
 
 /// How far a worker is on its way out.
@@ -75,18 +79,46 @@ pub(super) enum Leaving {
 }
 
 impl Worker {
-    pub(super) fn asked(id: WorkerId, template: TemplateId, generation: u64, now: Instant) -> Self {
-        let state = WorkerState::Asked;
+    /// `draw`: a random number, by which its limits differ from those of others.
+    pub(super) fn asked(
+        id: WorkerId,
+        template: TemplateId,
+        generation: u64,
+        limits: &Limits,
+        draw: u64,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             template,
             generation,
             pid: None,
-            state,
+            state: WorkerState::Asked,
             due: None,
             leaving: None,
             since: now,
             credited: false,
+            quota: limits.quota(draw),
+            lifetime: limits.life(draw),
+        }
+    }
+
+    /// It serves, and nothing has been decided about it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state == WorkerState::Ready && self.due.is_none() && self.leaving.is_none()
+    }
+
+    /// When its time is over, where nothing else has been decided.
+    pub(super) fn end_of_life(&self) -> Option<Instant> {
+        self.lifetime.filter(|_| self.is_settled()).map(|lifetime| self.since + lifetime)
+    }
+
+    /// Whether it takes up room beside those that serve: what was killed, or is about to be, is as good as gone.
+    fn takes_room(&self) -> bool {
+        match self.leaving {
+            None => true,
+            Some(Leaving::Until(_)) => self.due != Some(Cause::Stuck),
+            Some(Leaving::Killed) => false,
         }
     }
 }
@@ -98,6 +130,10 @@ pub(super) struct Next {
     pub(super) template: Template,
     /// The worker that it is tried with.
     pub(super) worker: Option<WorkerId>,
+    /// How many workers there should be, once it serves.
+    pub(super) wanted: usize,
+    /// When its workers are replaced.
+    pub(super) limits: Limits,
 }
 
 /// A place for a worker.
@@ -108,16 +144,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.worker.is_none() && self.not_before.is_none_or(|time| time <= now)
+    pub(super) fn is_free(&self) -> bool {
+        self.worker.is_none() && self.not_before.is_none()
     }
 
     pub(super) fn fill(&mut self, worker: Worker) {
         *self = Self { worker: Some(worker), not_before: None };
-    }
-
-    pub(super) fn empty(&mut self, not_before: Instant) {
-        *self = Self { worker: None, not_before: Some(not_before) };
     }
 }
 
@@ -133,10 +165,18 @@ pub(super) struct Group {
     pub(super) next: Option<Next>,
     /// Templates that another has taken the place of, until they have ended.
     pub(super) retired: Vec<(TemplateId, Pid)>,
-    /// How many workers there should be.
+    /// How many workers there should be; none while it is paused.
     pub(super) wanted: usize,
-    /// One more than that: for the worker that takes another's place.
+    /// How many there were to be when the settings were read.
+    pub(super) configured: usize,
+    /// The most that there may be.
+    pub(super) most: usize,
+    /// When workers are replaced.
+    pub(super) limits: Limits,
+    /// More than are ever wanted: for the workers that take another's place.
     pub(super) slots: Vec<Slot>,
+    /// No worker is asked for before this time to take another's place: the last one failed.
+    pub(super) no_spare_before: Option<Instant>,
     /// The number of its first slot, counted over all groups.
     pub(super) first_slot: usize,
     /// Early deaths in a row.
@@ -156,8 +196,12 @@ impl Group {
             template: Template::None { not_before: None },
             next: None,
             retired: Vec::new(),
-            wanted: plan.workers,
+            wanted: plan.workers.min(plan.most()),
+            configured: plan.workers.min(plan.most()),
+            most: plan.most(),
+            limits: plan.limits.clone(),
             slots: std::iter::repeat_with(Slot::default).take(plan.rows).collect(),
+            no_spare_before: None,
             first_slot,
             early: 0,
             had_ready: false,
@@ -179,15 +223,59 @@ impl Group {
         self.workers().filter(move |worker| worker.leaving.is_none() && Some(worker.id) != tried)
     }
 
+    /// How many workers that are to stay serve.
+    pub(super) fn ready(&self) -> usize {
+        self.staying().filter(|worker| worker.state == WorkerState::Ready).count()
+    }
+
     pub(super) fn is_ready(&self) -> bool {
-        self.staying().filter(|worker| worker.state == WorkerState::Ready).count() >= self.wanted
+        self.ready() >= self.wanted
+    }
+
+    /// What was to wait until now waits no more.
+    pub(super) fn forget_past(&mut self, now: Instant) {
+        let times = self.slots.iter_mut().map(|slot| &mut slot.not_before).chain([&mut self.no_spare_before]);
+        for time in times {
+            *time = time.filter(|time| *time > now);
+        }
     }
 
     /// Whether workers are missing that may be asked for now. A slot that is kept empty for a while counts as taken:
-    /// the spare one is not for what has failed.
-    pub(super) fn is_short(&self, now: Instant) -> bool {
-        let kept = self.slots.iter().filter(|slot| slot.worker.is_none() && !slot.is_due(now)).count();
+    /// another one is not for what has failed.
+    pub(super) fn is_short(&self) -> bool {
+        let kept = self.slots.iter().filter(|slot| slot.not_before.is_some()).count();
         self.staying().count() + kept < self.wanted
+    }
+
+    /// A slot that can take a worker now.
+    pub(super) fn free_slot(&self) -> Option<usize> {
+        self.slots.iter().position(Slot::is_free)
+    }
+
+    /// A slot for a worker that is to take another's place: there is one such at a time, the one that leaves counted.
+    pub(super) fn spare_slot(&self) -> Option<usize> {
+        let tried = self.next.as_ref().and_then(|next| next.worker);
+        let taken = self.workers().filter(|worker| worker.takes_room() && Some(worker.id) != tried).count();
+        self.free_slot().filter(|_| self.no_spare_before.is_none() && taken <= self.wanted)
+    }
+
+    /// A worker has gone from this place. After `wait` another may be asked for.
+    pub(super) fn vacate(&mut self, place: usize, wait: Duration, now: Instant) {
+        self.slots[place] = Slot::default();
+        if wait.is_zero() {
+        } else if self.staying().count() < self.wanted {
+            self.slots[place].not_before = Some(now + wait);
+        } else {
+            self.no_spare_before = Some(now + wait);
+        }
+    }
+
+    /// Counts a worker that has ended, or never began.
+    pub(super) fn count(&mut self, cause: Cause) {
+        // Words of workers' own are not made up without end.
+        let known = self.restarts.len() < 32 || self.restarts.contains_key(&cause);
+        let cause = if known { cause } else { Cause::retired("") };
+        *self.restarts.entry(cause).or_default() += 1;
     }
 
     /// The templates that there are: that of the present load, one that is tried, and those that leave.
@@ -199,27 +287,27 @@ impl Group {
             .chain(retired)
     }
 
-    /// When something can be asked for that cannot be asked for now.
+    /// When something is due that is not due yet.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let leaving = self.workers().filter_map(|worker| match worker.leaving {
             Some(Leaving::Until(time)) => Some(time),
             _ => None,
         });
+        let ends = self.staying().filter_map(Worker::end_of_life);
         let filled = match self.template {
             Template::None { not_before } => not_before,
             // Slots wait for the template.
             Template::Asked(_) | Template::Booting(..) => None,
             Template::Ready(..) => {
-                let empty = self.slots.iter().filter(|slot| slot.worker.is_none());
-                let full = self.staying().count() >= self.wanted;
-                empty.filter_map(|slot| slot.not_before).min().filter(|_| !full)
+                let kept = self.slots.iter().filter_map(|slot| slot.not_before);
+                kept.chain(self.no_spare_before).min()
             }
         };
-        leaving.chain(filled).min()
+        leaving.chain(ends).chain(filled).min()
     }
 
     /// Gives up the workers that this template was asked for and that have no process.
-    pub(super) fn drop_asked(&mut self, template: TemplateId, now: Instant) -> Vec<(usize, WorkerId)> {
+    pub(super) fn drop_asked(&mut self, template: TemplateId) -> Vec<(usize, WorkerId)> {
         let mut dropped = Vec::new();
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if let Some(worker) = &slot.worker
@@ -227,7 +315,7 @@ impl Group {
                 && worker.template == template
             {
                 dropped.push((self.first_slot + place, worker.id));
-                slot.empty(now);
+                *slot = Slot::default();
             }
         }
         dropped

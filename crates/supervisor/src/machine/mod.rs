@@ -1,7 +1,7 @@
 //! What the supervisor decides, as a pure machine: `handle(event, now)` gives actions.
 //!
 //! A **group** has one template and a number of slots; a **slot** is a place for a worker, which is filled again when
-//! its worker ends. Four rules:
+//! its worker ends. Five rules:
 //!
 //! - While it runs, every empty slot is filled as soon as the template can and the back-off allows.
 //! - Workers that die in their first moments are counted; enough in a row in one group end everything with code 3,
@@ -9,6 +9,8 @@
 //!   not load the application before any other did ends everything with code 4.
 //! - A reload concerns one group: the new load is tried with one worker beside those that serve, which are replaced
 //!   one by one once it serves, and stay if it cannot.
+//! - Whoever is to leave while the others serve on (an old load, a limit, a worker's own wish) goes on until another
+//!   is ready in its place; one at a time in a group.
 //! - Once it is ending it only ever becomes more impatient (gracefully, at once, by SIGKILL), each step has a
 //!   deadline, and the last one ends without waiting for anybody.
 
@@ -17,6 +19,7 @@ mod ending;
 mod group;
 mod plan;
 mod reload;
+mod replace;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -33,7 +36,9 @@ use ending::Ending;
 use group::{Group, Template, Worker, WorkerState};
 pub use plan::{GroupPlan, Limits, Policy};
 pub use report::{Doing, GroupReport, Report, WorkerReport};
-pub use vocabulary::{Action, Event, Level, Loader, ScaleTo, Signal, StopHow, TemplateId, WorkerId};
+pub use vocabulary::{
+    Action, Configured, Event, Level, Loader, ScaleTo, Signal, StopHow, TemplateId, WorkerId,
+};
 
 /// The machine.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub struct Machine {
     policy: Policy,
     groups: Vec<Group>,
     next_id: u64,
+    /// Where the next random number comes from.
+    random: u64,
     was_ready: bool,
     ending: Option<Ending>,
     ended: bool,
@@ -58,7 +65,8 @@ impl Machine {
                 group
             })
             .collect();
-        Self { policy, groups, next_id: 0, was_ready: false, ending: None, ended: false }
+        let random = policy.seed;
+        Self { policy, groups, next_id: 0, random, was_ready: false, ending: None, ended: false }
     }
 
     /// Takes in what happened at `now` and says what is to be done.
@@ -67,28 +75,28 @@ impl Machine {
         if self.ended {
             return actions;
         }
+        for group in &mut self.groups {
+            group.forget_past(now);
+        }
         self.credit_survivors(now);
+        self.note_the_old(now, &mut actions);
         match event {
-            Event::Start
-            | Event::Tick
-            | Event::Configured(_)
-            | Event::ConfigureFailed(_)
-            | Event::Scale { .. }
-            | Event::Drain(_)
-            | Event::Pause
-            | Event::Measured { .. } => {}
-            Event::Retire { worker, why } => {
-                if let Some(worker) = self.worker(worker) {
-                    worker.due = Some(Cause::retired(&why));
-                }
-            }
-            Event::Reconfigure => {
-                for index in 0..self.groups.len() {
-                    self.reload(index, now, &mut actions);
-                }
-            }
+            Event::Start | Event::Tick => {}
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
-            Event::Reload(index) => self.reload(index, now, &mut actions),
+            Event::Reload(index) => self.reload(index, None, now, &mut actions),
+            Event::Reconfigure => self.reconfigure(&mut actions),
+            Event::Configured(settings) => self.configured(&settings, now, &mut actions),
+            Event::ConfigureFailed(why) => {
+                let text = format!("nothing is reloaded: the configuration cannot be used\n{why}");
+                actions.push(Action::Log(Level::Error, text));
+            }
+            Event::Scale { group, workers } => self.scale(group, workers, &mut actions),
+            Event::Pause => self.pause(now, &mut actions),
+            Event::Drain(pid) => self.drain(pid, &mut actions),
+            Event::Retire { worker, why } => self.retire_worker(worker, &why, &mut actions),
+            Event::Measured { worker, requests, rss, stuck } => {
+                self.measured(worker, requests, rss, stuck, &mut actions);
+            }
             Event::TemplateForked { template, pid } => self.template_forked(template, pid, &mut actions),
             Event::TemplateForkFailed { template, reason } => {
                 self.template_fork_failed(template, &reason, now, &mut actions);
@@ -131,6 +139,15 @@ impl Machine {
         self.next_id
     }
 
+    /// A random number (Steele and others, "Fast splittable pseudorandom number generators": `SplitMix64`).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
     /// A worker that has outlived its first moments ends its group's row of early deaths.
     fn credit_survivors(&mut self, now: Instant) {
         let moments = self.policy.first_moments;
@@ -160,18 +177,21 @@ impl Machine {
                 let generation = group.generation;
                 actions.push(Action::ForkTemplate { group: index, template, generation });
             }
+            self.kill_the_late(index, now, actions);
             self.go_on_reloading(index, now, actions);
-            let group = &self.groups[index];
-            let Template::Ready(template, _) = group.template else { continue };
-            let generation = group.generation;
-            for place in 0..self.groups[index].slots.len() {
-                if !self.groups[index].is_short(now) {
-                    break;
-                }
-                if self.groups[index].slots[place].is_due(now) {
-                    self.spawn(index, place, template, generation, now, actions);
-                }
-            }
+            self.replace(index, now, actions);
+            self.fill_slots(index, now, actions);
+        }
+    }
+
+    /// Asks for the workers of a group that are missing.
+    fn fill_slots(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
+        let Template::Ready(template, _) = self.groups[index].template else { return };
+        while self.groups[index].is_short()
+            && let Some(place) = self.groups[index].free_slot()
+        {
+            let generation = self.groups[index].generation;
+            self.spawn(index, place, template, generation, now, actions);
         }
     }
 
@@ -185,9 +205,12 @@ impl Machine {
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> WorkerId {
-        let worker = WorkerId(self.id());
+        let (worker, draw) = (WorkerId(self.id()), self.draw());
         let group = &mut self.groups[index];
-        group.slots[place].fill(Worker::asked(worker, template, generation, now));
+        let tried = group.next.as_ref().filter(|next| next.generation == generation);
+        let limits = tried.map_or(&group.limits, |next| &next.limits);
+        let asked = Worker::asked(worker, template, generation, limits, draw, now);
+        group.slots[place].fill(asked);
         actions.push(Action::Spawn { template, worker, slot: group.first_slot + place, generation });
         worker
     }
@@ -264,7 +287,8 @@ impl Machine {
             self.groups.iter_mut().flat_map(Group::workers_mut).any(|w| w.state == WorkerState::Ready);
         let wait = if serving { self.policy.back_off_limit } else { self.count_failure(index, now, actions) };
         let group = &mut self.groups[index];
-        group.slots[place].empty(now + wait);
+        group.vacate(place, wait, now);
+        group.count(Cause::Early);
         actions.push(Action::Forget { worker, slot: group.first_slot + place });
         if tried {
             self.give_up_reload(index, now, actions);
@@ -336,6 +360,10 @@ impl Machine {
         let had_ready = group.had_ready;
         actions.push(Action::Forget { worker: worker.id, slot });
         let mut wait = Duration::ZERO;
+        if self.ending.is_none() {
+            let cause = self.cause_of_end(&worker, exit, now);
+            self.groups[index].count(cause);
+        }
         if self.ending.is_none() && tried {
             let text = format!("the worker of the new load {exit} before it was ready");
             actions.push(Action::Log(Level::Error, text));
@@ -349,15 +377,28 @@ impl Machine {
                 let what = worker.pid.map_or_else(String::new, |pid| format!(" {pid}"));
                 let when = if ready { "" } else { " before it was ready" };
                 actions.push(Action::Log(level, format!("worker{what} {exit}{when}")));
-                // SIGKILL comes from outside, and code 0 is asked for: neither says that the worker cannot run.
-                let young = now < worker.since + self.policy.first_moments;
-                let harmless = matches!(exit, Exit::Code(0) | Exit::Signal(SIGKILL));
-                if !ready || (young && !harmless) {
+                if self.died_early(&worker, exit, now) {
                     wait = self.count_failure(index, now, actions);
                 }
             }
         }
-        self.groups[index].slots[place].empty(now + wait);
+        self.groups[index].vacate(place, wait, now);
+    }
+
+    fn died_early(&self, worker: &Worker, exit: Exit, now: Instant) -> bool {
+        // SIGKILL comes from outside, and code 0 is asked for: neither says that the worker cannot run.
+        let young = now < worker.since + self.policy.first_moments;
+        let harmless = matches!(exit, Exit::Code(0) | Exit::Signal(SIGKILL));
+        worker.state != WorkerState::Ready || (young && !harmless)
+    }
+
+    fn cause_of_end(&self, worker: &Worker, exit: Exit, now: Instant) -> Cause {
+        match (&worker.due, exit) {
+            (Some(cause), _) if worker.leaving.is_some() => cause.clone(),
+            _ if self.died_early(worker, exit, now) => Cause::Early,
+            (_, Exit::Signal(number)) => Cause::Signal(number),
+            (_, Exit::Code(_)) => Cause::Exited,
+        }
     }
 
     fn template_ended(&mut self, index: usize, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
@@ -365,7 +406,7 @@ impl Machine {
         let (name, had_ready) = (group.name.clone(), group.had_ready);
         // What it was asked for and had not forked yet has gone with it.
         if let Some(template) = group.template.id() {
-            for (slot, worker) in group.drop_asked(template, now) {
+            for (slot, worker) in group.drop_asked(template) {
                 actions.push(Action::Forget { worker, slot });
             }
         }
@@ -390,10 +431,11 @@ impl Machine {
         let (count, limit) = (group.early, self.policy.early_deaths);
         if count >= limit && self.ending.is_none() {
             let text = format!("{count} processes in a row died within their first seconds");
-            let others = self.groups.iter().enumerate().filter(|(other, _)| *other != index);
-            let others_serve = others
-                .flat_map(|(_, group)| group.staying())
-                .any(|worker| worker.state == WorkerState::Ready);
+            // A worker of its own that has outlived its first moments does not owe them to chance.
+            let others_serve = self.groups.iter().enumerate().any(|(other, group)| {
+                let mut serving = group.staying().filter(|worker| worker.state == WorkerState::Ready);
+                serving.any(|worker| other != index || worker.credited)
+            });
             if self.was_ready && others_serve {
                 if count == limit {
                     let name = &self.groups[index].name;

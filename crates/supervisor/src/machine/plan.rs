@@ -21,6 +21,12 @@ impl GroupPlan {
     pub fn new(name: impl Into<String>, workers: usize, limits: Limits) -> Self {
         Self { name: name.into(), workers, rows: (workers * 2).max(workers + 8), limits }
     }
+
+    /// The most workers that the group can be scaled to: two rows are for one that takes another's place, and for one
+    /// that a new load is tried with.
+    pub fn most(&self) -> usize {
+        self.rows.saturating_sub(2).max(1)
+    }
 }
 
 /// When a worker is replaced that does nothing wrong. None by default.
@@ -39,10 +45,29 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// After how many requests a worker is replaced that has drawn this number.
+    pub(super) fn quota(&self, draw: u64) -> Option<u64> {
+        // Of the number's two halves each limit takes one.
+        let jitter = share(self.requests_jitter, draw as u32);
+        self.requests.map(|requests| requests.saturating_add(jitter).max(1))
+    }
+
+    /// After what time.
+    pub(super) fn life(&self, draw: u64) -> Option<Duration> {
+        let share = share(1000, (draw >> 32) as u32) as u32;
+        self.lifetime.map(|lifetime| lifetime.saturating_sub(lifetime / 10_000 * share))
+    }
+
     /// Whether workers need to be measured.
     pub fn needs_figures(&self) -> bool {
         self.requests.is_some() || self.rss.is_some() || self.stuck.is_some()
     }
+}
+
+/// The part of `whole` that `draw` is of its own range.
+fn share(whole: u64, draw: u32) -> u64 {
+    // Less than `whole` + 1, so that it fits.
+    (((u128::from(whole) + 1) * u128::from(draw)) >> 32) as u64
 }
 
 /// Times and counts of the machine.
@@ -64,6 +89,8 @@ pub struct Policy {
     pub back_off_limit: Duration,
     /// Whether a hang-up (SIGHUP) ends, as it should where a terminal was closed.
     pub hangup_ends: bool,
+    /// Whether SIGWINCH has all workers leave, as it should where no terminal sends it.
+    pub winch_pauses: bool,
     /// Where the random numbers begin that keep workers from being replaced all at once.
     pub seed: u64,
 }
@@ -79,6 +106,7 @@ impl Default for Policy {
             back_off: Duration::from_millis(100),
             back_off_limit: Duration::from_secs(5),
             hangup_ends: false,
+            winch_pauses: false,
             seed: 0,
         }
     }

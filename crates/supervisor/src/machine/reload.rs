@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use stdserve_sys::process::{Exit, Pid};
 
-use super::group::{Group, Leaving, Next, Template, WorkerState};
-use super::{Action, Level, Machine, StopHow, TemplateId, WorkerId};
+use super::group::{Group, Next, Template};
+use super::{Action, Cause, Configured, GroupPlan, Level, Machine, TemplateId, WorkerId};
 
 impl Group {
     /// Whether this template is that of a load that is tried.
@@ -24,11 +24,6 @@ impl Group {
     /// Whether a load is tried with this worker.
     pub(super) fn is_tried_with(&self, worker: WorkerId) -> bool {
         self.next.as_ref().is_some_and(|next| next.worker == Some(worker))
-    }
-
-    /// A slot that can take another worker now.
-    fn free_slot(&self, now: Instant) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.is_due(now))
     }
 
     /// Nothing more is asked of this template.
@@ -44,33 +39,81 @@ impl Group {
 }
 
 impl Machine {
-    /// Begins to load the application of a group anew. A load that is still being tried is given up for it.
-    pub(super) fn reload(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
+    /// Has the configuration read again; its answer is the next event.
+    pub(super) fn reconfigure(&mut self, actions: &mut Vec<Action>) {
+        if self.ending.is_none() {
+            actions.push(Action::Configure);
+        }
+    }
+
+    /// The configuration was read again: all groups are loaded with it.
+    pub(super) fn configured(&mut self, settings: &Configured, now: Instant, actions: &mut Vec<Action>) {
+        self.policy.graceful_timeout = settings.graceful_timeout;
+        for (index, plan) in settings.plans.iter().enumerate() {
+            self.reload(index, Some(plan), now, actions);
+        }
+    }
+
+    /// Begins to load the application of a group anew, with other settings where there are any. A load that is still
+    /// being tried is given up for it.
+    pub(super) fn reload(
+        &mut self,
+        index: usize,
+        plan: Option<&GroupPlan>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         if self.ending.is_some() || index >= self.groups.len() {
             return;
         }
-        self.drop_next(index, now, actions);
+        let given_up = self.drop_next(index, now, actions);
         let group = &mut self.groups[index];
         actions.push(Action::Log(Level::Info, format!("reloading {}", group.name)));
         group.newest += 1;
         let (generation, template) = (group.newest, Template::None { not_before: None });
+        let (mut wanted, limits) = match (plan, given_up) {
+            (Some(plan), _) => {
+                actions.push(Action::Adopt { group: index, generation });
+                if plan.workers > group.most {
+                    let (name, most) = (&group.name, group.most);
+                    let text = format!("{name}: more than {most} workers need a restart: there is no room");
+                    actions.push(Action::Log(Level::Warning, text));
+                }
+                (plan.workers.clamp(1, group.most), plan.limits.clone())
+            }
+            // The settings that were read last are still to be tried.
+            (None, Some(before)) => (before.wanted, before.limits),
+            (None, None) => (group.wanted, group.limits.clone()),
+        };
+        if wanted == 0 {
+            wanted = group.configured;
+        }
+        let next = Next { generation, template, worker: None, wanted, limits };
         if group.had_ready {
-            group.next = Some(Next { generation, template, worker: None });
+            group.next = Some(next);
             return;
         }
         // Nothing serves that could go on: the new load takes the place of the old one.
-        group.generation = generation;
-        let before = std::mem::replace(&mut group.template, template);
-        group.retire(before, actions);
-        let never_ready: Vec<_> = group.workers().map(|worker| worker.id).collect();
+        self.install(index, next, actions);
+        let never_ready: Vec<_> = self.groups[index].workers().map(|worker| worker.id).collect();
         for worker in never_ready {
-            self.send_away(index, worker, now, actions);
+            self.send_away(index, worker, Cause::Reload, now, actions);
         }
+    }
+
+    /// This load is the present one from now on.
+    fn install(&mut self, index: usize, next: Next, actions: &mut Vec<Action>) -> Template {
+        let group = &mut self.groups[index];
+        let before = std::mem::replace(&mut group.template, next.template);
+        group.generation = next.generation;
+        (group.wanted, group.configured, group.limits) = (next.wanted, next.wanted, next.limits);
+        actions.push(Action::Keep { group: index, generation: next.generation });
+        group.retire(before, actions);
+        before
     }
 
     /// Takes the next step of a reload, if one is due.
     pub(super) fn go_on_reloading(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
-        self.kill_the_late(index, now, actions);
         let group = &mut self.groups[index];
         match &group.next {
             Some(Next { template: Template::None { .. }, generation, .. }) => {
@@ -81,36 +124,16 @@ impl Machine {
                 }
                 actions.push(Action::ForkTemplate { group: index, template, generation });
             }
-            Some(Next { template: Template::Ready(template, _), generation, worker: None }) => {
+            Some(Next { template: Template::Ready(template, _), generation, worker: None, .. }) => {
                 let (template, generation) = (*template, *generation);
-                let Some(place) = group.free_slot(now) else {
-                    // A reload before this one has not replaced all workers yet: that frees one.
-                    return self.roll(index, now, actions);
-                };
+                // A reload before this one may not have replaced all workers yet: that frees one.
+                let Some(place) = group.free_slot() else { return };
                 let worker = self.spawn(index, place, template, generation, now, actions);
                 if let Some(next) = &mut self.groups[index].next {
                     next.worker = Some(worker);
                 }
             }
-            Some(Next { worker: Some(_), .. }) => {}
-            Some(Next { worker: None, .. }) | None => self.roll(index, now, actions),
-        }
-    }
-
-    /// The present load serves: where an old worker is left, another takes its place.
-    fn roll(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
-        let group = &self.groups[index];
-        let present = group.generation;
-        let old = group.staying().filter(|worker| worker.generation < present);
-        let Some(oldest) = old.min_by_key(|worker| worker.id).map(|worker| worker.id) else { return };
-        let waits = group.staying().any(|new| new.generation == present && new.state != WorkerState::Ready);
-        if waits {
-            return;
-        }
-        if group.staying().count() > group.wanted {
-            self.send_away(index, oldest, now, actions);
-        } else if let (Template::Ready(template, _), Some(place)) = (group.template, group.free_slot(now)) {
-            self.spawn(index, place, template, present, now, actions);
+            _ => {}
         }
     }
 
@@ -118,17 +141,16 @@ impl Machine {
     pub(super) fn take_next(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
         let group = &mut self.groups[index];
         let Some(next) = group.next.take() else { return };
-        let before = std::mem::replace(&mut group.template, next.template);
-        group.generation = next.generation;
+        let before = self.install(index, next, actions);
         // What it was asked for is wanted from its successor.
+        let group = &self.groups[index];
         let asked =
             group.workers().filter(|worker| Some(worker.template) == before.id() && worker.pid.is_none());
         let asked: Vec<_> = asked.map(|worker| worker.id).collect();
-        group.retire(before, actions);
         let text = format!("{} is loaded anew: its workers are replaced one by one", group.name);
         actions.push(Action::Log(Level::Info, text));
         for worker in asked {
-            self.send_away(index, worker, now, actions);
+            self.send_away(index, worker, Cause::Reload, now, actions);
         }
     }
 
@@ -137,42 +159,24 @@ impl Machine {
         let text = format!("{} is not reloaded: what was loaded before serves on", self.groups[index].name);
         actions.push(Action::Log(Level::Error, text));
         self.drop_next(index, now, actions);
+        let generation = self.groups[index].generation;
+        actions.push(Action::Keep { group: index, generation });
     }
 
-    fn drop_next(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
+    /// Gives up the load that is tried, and returns it.
+    pub(super) fn drop_next(
+        &mut self,
+        index: usize,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Option<Next> {
         let group = &mut self.groups[index];
-        let Some(next) = group.next.take() else { return };
+        let next = group.next.take()?;
         group.retire(next.template, actions);
         if let Some(worker) = next.worker {
-            self.send_away(index, worker, now, actions);
+            self.send_away(index, worker, Cause::Reload, now, actions);
         }
-    }
-
-    /// Tells a worker to leave, which another has taken the place of, or will.
-    fn send_away(&mut self, index: usize, id: WorkerId, now: Instant, actions: &mut Vec<Action>) {
-        let within = self.policy.graceful_timeout;
-        let Some(worker) = self.groups[index].workers_mut().find(|worker| worker.id == id) else { return };
-        // The loop cuts what is late by itself; it gets a moment to do so.
-        worker.leaving = Some(Leaving::Until(now + within + self.policy.stop_timeout));
-        let Some(pid) = worker.pid else { return };
-        actions.push(Action::Stop { worker: id, pid, how: StopHow::Graceful { within } });
-        if worker.state != WorkerState::Ready {
-            // It serves nobody yet, and does not look at its channel while it imports.
-            actions.push(Action::Terminate(pid));
-        }
-    }
-
-    fn kill_the_late(&mut self, index: usize, now: Instant, actions: &mut Vec<Action>) {
-        for worker in self.groups[index].workers_mut() {
-            if let (Some(Leaving::Until(time)), Some(pid)) = (worker.leaving, worker.pid)
-                && time <= now
-            {
-                worker.leaving = Some(Leaving::Killed);
-                let text = format!("worker {pid} did not leave in time and is killed");
-                actions.push(Action::Log(Level::Warning, text));
-                actions.push(Action::Kill(pid));
-            }
-        }
+        Some(next)
     }
 
     /// A template has ended that is not a group's present one.
@@ -195,7 +199,7 @@ impl Machine {
             };
             // What it was asked for and had not forked yet has gone with it.
             if let Some(id) = id {
-                for (slot, worker) in group.drop_asked(id, now) {
+                for (slot, worker) in group.drop_asked(id) {
                     actions.push(Action::Forget { worker, slot });
                 }
             }

@@ -70,9 +70,8 @@ pub enum Event {
     /// The configuration is to be read again, and all groups loaded anew with it: what SIGHUP does, wherever that
     /// does not end.
     Reconfigure,
-    /// [`Action::Configure`] was carried out: the settings of all groups, in the order of the plan. There are as many
-    /// as at the start, of the same names.
-    Configured(Vec<GroupPlan>),
+    /// [`Action::Configure`] was carried out.
+    Configured(Configured),
     /// [`Action::Configure`] failed.
     ConfigureFailed(String),
     /// A group, by its place in the plan, is to have another number of workers: at least one, and at most as many as
@@ -153,6 +152,15 @@ pub enum Event {
     },
     /// A deadline may have passed.
     Tick,
+}
+
+/// What was read anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// All groups: as many as at the start, in that order. Their rows stay what they were.
+    pub plans: Vec<GroupPlan>,
+    /// [`Policy::graceful_timeout`](super::Policy::graceful_timeout).
+    pub graceful_timeout: Duration,
 }
 
 /// How a worker is to stop.
