@@ -48,6 +48,12 @@ def hello(environ: Environ, start_response: Start, query: dict[str, str]) -> Ite
 
 
 @path
+def answer(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterable[bytes]:
+    """With the status that is asked for."""
+    return whole(start_response, b"", query["status"] + " As Asked")
+
+
+@path
 def echo(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterable[bytes]:
     """What the application was handed, as JSON."""
     body = environ["wsgi.input"].read()

@@ -68,7 +68,7 @@ pub(crate) struct Figures {
 impl Figures {
     /// For a scoreboard of so many rows. `time` and `clock`, which is the scoreboard's, are the same moment.
     pub(crate) fn new(rows: usize, time: SystemTime, clock: u64) -> Self {
-        let began = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let began = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1000.0;
         Self { kept: vec![Kept::default(); rows], own: Sample::default(), began: (began, clock) }
     }
 
@@ -124,7 +124,7 @@ impl Figures {
     /// A time of the scoreboard's clock, in seconds since 1970.
     fn unix_time(&self, clock: u64) -> f64 {
         let (time, of) = self.began;
-        time + (clock as f64 - of as f64) / 1000.0
+        ((time * 1000.0 + clock as f64 - of as f64).round()) / 1000.0
     }
 }
 
