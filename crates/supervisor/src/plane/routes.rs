@@ -160,6 +160,8 @@ fn read(request: &Request<'_>, view: &View<'_>, history: &History) -> Answer {
     }
 }
 
+const NONE_LEFT: &str = "At least one worker stays. To end the server send it TERM.";
+
 type Refusal = (u16, String);
 
 /// What changes something, or asks workers.
@@ -181,12 +183,23 @@ fn order(request: &Request<'_>, view: &View<'_>, orders: &mut Vec<Order>) -> Res
         b"/scale" => {
             let (index, group) = group(head, view)?;
             let workers = scale_to(parameter(head, "workers").as_deref())?;
-            orders.push(Order::Event(Event::Scale { group: index, workers }));
+            let room = group.slots.len().saturating_sub(1).max(1);
             let wanted = match workers {
-                ScaleTo::To(count) => count as i64,
-                ScaleTo::By(more) => group.wanted as i64 + i64::from(more),
+                ScaleTo::To(count) => count,
+                ScaleTo::By(more) => group.wanted.saturating_add_signed(more as isize),
             };
-            taken(format!("{} is to have {} workers.", group.name, wanted.max(1)))
+            if wanted == 0 {
+                return Err((400, NONE_LEFT.to_owned()));
+            }
+            if wanted > room {
+                let why = format!("There is room for {room} workers: a restart with --workers makes more.");
+                return Err((409, why));
+            }
+            orders.push(Order::Event(Event::Scale { group: index, workers: ScaleTo::To(wanted) }));
+            let what = format!("{} is to have {wanted} workers.", group.name);
+            let (name, after) = (&group.name, view.journal.last());
+            let told = json!({ "taken": what, "after": after, "group": name, "wanted": wanted });
+            Ok(Answer::json(202, &told))
         }
         b"/drain" => {
             let pid = parameter(head, "pid").ok_or((400, "Say which worker: ?pid=N.".to_owned()))?;
@@ -246,7 +259,7 @@ fn scale_to(text: Option<&str>) -> Result<ScaleTo, Refusal> {
         return text.parse().map(ScaleTo::By).map_err(|_| wrong());
     }
     match text.parse() {
-        Ok(0) => Err((400, "At least one worker stays. To end the server send it TERM.".to_owned())),
+        Ok(0) => Err((400, NONE_LEFT.to_owned())),
         Ok(count) => Ok(ScaleTo::To(count)),
         Err(_) => Err(wrong()),
     }
