@@ -8,6 +8,7 @@ fn main() {
         Ok(Command::Run(program)) => println!("{program:#?}"),
         Ok(Command::Serve(serve)) => println!("{:#?}", serve.groups),
         Ok(Command::Control(control)) => println!("{control:#?}"),
+        Ok(Command::Ctl(ctl)) => println!("{ctl:#?}"),
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(UsageError::EXIT_CODE);

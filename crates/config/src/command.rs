@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::app_spec::AppSpec;
 use crate::cli::{self, CommandLine};
+use crate::ctl::{self, Ctl};
 use crate::error::{Problem, Source, UsageError, shown};
 use crate::field::Raw;
 use crate::layers::{Configuration, Given, Rank, resolve};
@@ -28,6 +29,8 @@ pub enum Command {
     Run(RunScript),
     /// Speak to a server that runs.
     Control(Control),
+    /// Ask the operations plane of a server that runs.
+    Ctl(Ctl),
 }
 
 /// What is asked of a server that runs.
@@ -69,9 +72,6 @@ pub struct Serve {
     pub restart: bool,
 }
 
-/// Verbs that later versions will have: taken already, so that no script comes to rely on modules of that name.
-const RESERVED: &[&str] = &["ctl"];
-
 /// Parses the command line: `argv` without the program's name.
 pub fn parse(
     argv: impl IntoIterator<Item = impl Into<OsString>>,
@@ -83,6 +83,13 @@ pub fn parse(
         return match run_script::parse(argv)? {
             Asked::Help => help::help(Verb::Run, "").map(Command::Print),
             Asked::Run(run) => Ok(Command::Run(run)),
+        };
+    }
+    if argv.first().is_some_and(|word| word == Verb::Ctl.word()) {
+        argv.remove(0);
+        return match ctl::parse(argv, around)? {
+            None => help::help(Verb::Ctl, "").map(Command::Print),
+            Some(ctl) => Ok(Command::Ctl(ctl)),
         };
     }
     let mut line = cli::parse(argv)?;
@@ -99,14 +106,13 @@ pub fn parse(
     match verb {
         None if word == "help" => help_for(&line.words[1..]),
         Some(Verb::Completions) => completions::print(&line.words[1..]).map(Command::Print),
+        Some(Verb::Ctl) => {
+            let hint = "Write stdserve ctl ORDER: its options stand behind it.";
+            Err(Problem::new(None, "`ctl` has to be the first word").hint(hint.to_owned()).into())
+        }
         Some(Verb::Run) => {
             let hint = "Write stdserve run SCRIPT: all that follows is the script's own.";
             Err(Problem::new(None, "`run` has to be the first word").hint(hint.to_owned()).into())
-        }
-        None if RESERVED.contains(&word) => {
-            let message = format!("`{word}` is a command that this version does not have");
-            let hint = format!("To serve a module of that name: stdserve serve {word}");
-            Err(Problem::new(None, message).hint(hint).into())
         }
         Some(verb @ (Verb::Stop | Verb::Reload | Verb::Status)) => control(line, verb, around),
         Some(Verb::Start | Verb::Restart) => {

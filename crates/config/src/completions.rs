@@ -4,6 +4,7 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::parser;
+use crate::ctl;
 use crate::error::{Problem, UsageError};
 use crate::options::find;
 use crate::verb::Verb;
@@ -36,6 +37,13 @@ fn whole() -> Command {
         let sub = bare(verb.word()).about(verb.about());
         command = command.subcommand(match verb {
             Verb::Completions => sub.arg(Arg::new("shell").value_parser(SHELLS.map(|(name, _)| name))),
+            Verb::Ctl => sub
+                .args(ctl::OPTIONS.map(|(name, value, what)| {
+                    let arg = Arg::new(name).long(name).help(what);
+                    if value.is_empty() { arg.num_args(0) } else { arg.value_name(value) }
+                }))
+                .arg(Arg::new("order").value_parser(ctl::ORDERS.map(|(word, ..)| word)))
+                .arg(Arg::new("argument")),
             Verb::Run => sub
                 .arg(Arg::new("m").short('m').value_name("MODULE").help("Run a module"))
                 .arg(Arg::new("c").short('c').value_name("CODE").help("Run the text of a program"))

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::cli::META;
+use crate::ctl;
 use crate::error::{Problem, Source, UsageError};
 use crate::option::{Group, Opt};
 use crate::options::all;
@@ -85,6 +86,10 @@ fn overview(verb: Verb) -> String {
             return text;
         }
         Verb::Completions => return text,
+        Verb::Ctl => {
+            of_ctl(&mut text);
+            return text;
+        }
         Verb::Start | Verb::Restart => {
             text.push_str(
                 "\nIt takes what the command without this word takes. With --pid FILE the verbs\n\
@@ -125,6 +130,22 @@ fn overview(verb: Verb) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// The orders and options of `stdserve ctl`.
+fn of_ctl(text: &mut String) {
+    text.push_str("\nOrders:\n");
+    for (word, arguments, what) in ctl::ORDERS {
+        row(text, &format!("  {word} {arguments}"), what);
+    }
+    text.push_str("\nOptions:\n");
+    for (name, value, what) in ctl::OPTIONS {
+        row(text, format!("  --{name} {value}").trim_end(), what);
+    }
+    text.push_str(
+        "\nThe server is found by itself where one runs only. Exit codes: 0 done, 1 it\n\
+         could not be done, 2 wrong use, 7 no such server runs. See docs/admin.md.\n",
+    );
 }
 
 fn indented(text: &str) -> String {

@@ -29,13 +29,15 @@ pub enum Verb {
     Reload,
     /// Whether one runs.
     Status,
+    /// Anything that is asked of a server that runs.
+    Ctl,
     /// A script for a shell.
     Completions,
 }
 
 impl Verb {
     /// All of them, in the order of help.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Serve,
         Self::Files,
         Self::Cgi,
@@ -49,6 +51,7 @@ impl Verb {
         Self::Restart,
         Self::Reload,
         Self::Status,
+        Self::Ctl,
         Self::Completions,
     ];
 
@@ -71,6 +74,7 @@ impl Verb {
             Self::Restart => "restart",
             Self::Reload => "reload",
             Self::Status => "status",
+            Self::Ctl => "ctl",
             Self::Completions => "completions",
         }
     }
@@ -105,6 +109,7 @@ impl Verb {
             Self::Restart => "End a server, and start one in the background",
             Self::Reload => "Have a server reload (SIGHUP)",
             Self::Status => "Show whether a server runs, and its processes",
+            Self::Ctl => "Look into a server that runs, and give it orders",
             Self::Completions => "Print a completion script for bash, zsh or fish",
         }
     }
@@ -129,6 +134,7 @@ impl Verb {
             Self::Restart => &["stdserve restart [COMMAND] [OPTIONS] ..."],
             Self::Reload => &["stdserve reload [--pid FILE]"],
             Self::Status => &["stdserve status [--pid FILE]"],
+            Self::Ctl => &["stdserve ctl [--admin ADDRESS | --pid PID] [--json] ORDER"],
             Self::Completions => &["stdserve completions bash|zsh|fish"],
         }
     }
@@ -182,6 +188,11 @@ impl Verb {
             Self::Restart => &[("stdserve restart up", "with new options, too")],
             Self::Reload => &[("stdserve reload --pid run/shop.pid", "without losing a request")],
             Self::Status => &[("stdserve status", "code 0: it runs; 1, 3: it does not")],
+            Self::Ctl => &[
+                ("stdserve ctl top", "live, in the terminal"),
+                ("stdserve ctl scale +1", "one worker more"),
+                ("stdserve ctl --admin 127.0.0.1:9000 status --json", "of that server, as JSON"),
+            ],
             Self::Completions => &[("eval \"$(stdserve completions bash)\"", "in ~/.bashrc")],
         }
     }

@@ -17,7 +17,7 @@ use stdserve_sys::{cpus, limits, memory, tempfile};
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
-use crate::{admin, banner, control, listen, services, template, watcher};
+use crate::{admin, banner, control, ctl, listen, services, template, watcher};
 
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
@@ -36,6 +36,7 @@ pub fn main(interpreter: &mut dyn Interpreter, argv: &[OsString]) -> i32 {
         }
         Ok(Command::Serve(serve)) => *serve,
         Ok(Command::Run(script)) => return interpreter.run_script(script),
+        Ok(Command::Ctl(ctl)) => return ctl::carry_out(&ctl),
         Ok(Command::Control(control)) => return control::carry_out(&control),
         Err(error) => return complain(&error, exit_code::USAGE),
     };

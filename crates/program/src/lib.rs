@@ -11,6 +11,7 @@ mod autopsy;
 mod banner;
 mod command;
 mod control;
+mod ctl;
 mod engine;
 mod interpreter;
 mod listen;

@@ -32,6 +32,7 @@ pub mod process;
 pub mod scoreboard;
 pub mod signals;
 pub mod tempfile;
+pub mod terminal;
 pub mod thread_clock;
 pub mod timers;
 pub mod users;

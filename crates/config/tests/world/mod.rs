@@ -15,6 +15,7 @@ fn summary(outcome: &Result<Command, UsageError>) -> String {
         Ok(Command::Print(text)) => format!("printed: {text}"),
         Ok(Command::Run(run)) => format!("run: {run:?}"),
         Ok(Command::Control(control)) => format!("{control:?}"),
+        Ok(Command::Ctl(ctl)) => format!("{ctl:?}"),
         Err(error) => error.to_string(),
     }
 }
