@@ -319,6 +319,27 @@ def test_datagrams_are_answered_and_cut_at_their_size(kind: Any) -> None:
             assert sock.recv(100) == text[:5].upper()
 
 
+def test_a_full_socket_is_waited_for(short_path: Path) -> None:
+    """A Unix socket takes a few datagrams that nobody reads (unix(7)); `sendto` waits for room."""
+    count = 100
+
+    class Many(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            _, sock = self.request
+            sent.put("begun")
+            for number in range(count):
+                sock.sendto(str(number).encode(), self.client_address)
+
+    sent: queue.Queue[str] = queue.Queue()
+    server = socketserver.ThreadingUnixDatagramServer(str(short_path / "server"), Many)
+    with running(server, engine=True), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE)
+        sock.bind(str(short_path / "client"))
+        sock.sendto(b"go on", str(short_path / "server"))
+        sent.get(timeout=PATIENCE)
+        assert [int(sock.recv(100)) for _ in range(count)] == list(range(count))
+
+
 def test_server_close_waits_for_handlers_and_serve_forever_can_begin_again() -> None:
     entered = threading.Event()
     go_on = threading.Event()

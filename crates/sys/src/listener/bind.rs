@@ -14,7 +14,8 @@ use socket2::{Domain, Socket, Type};
 use super::{BindAddress, BindCause, Holder, LocalAddress};
 use crate::{holder, process};
 
-/// A socket and where it listens.
+/// A socket and where it listens. Those for connections do not block. Those for datagrams do: what is received is asked
+/// for without waiting, but handlers answer by the same socket, and are to wait where its buffer is full.
 pub(super) type Bound = (OwnedFd, LocalAddress);
 
 /// Opens what `address` names; a host name may have several addresses.
@@ -60,7 +61,7 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> Result<Bound, BindCause> {
 fn bind_udp(address: SocketAddr) -> Result<Bound, BindCause> {
     let open = || -> io::Result<Bound> {
         // Without SO_REUSEADDR, with which another process could take a share of the datagrams (socket(7)).
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.cloexec().nonblocking(), None)?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.cloexec(), None)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -106,8 +107,8 @@ fn bind_host(
 fn bind_unix(path: &Path, mode: Option<u32>, backlog: Option<i32>) -> Result<Bound, BindCause> {
     remove_stale(path)?;
     let open = || -> io::Result<Bound> {
-        let kind = if backlog.is_some() { Type::STREAM } else { Type::DGRAM };
-        let socket = Socket::new(Domain::UNIX, kind.cloexec().nonblocking(), None)?;
+        let kind = if backlog.is_some() { Type::STREAM.nonblocking() } else { Type::DGRAM };
+        let socket = Socket::new(Domain::UNIX, kind.cloexec(), None)?;
         if let Some(mode) = mode {
             // On Linux the file gets the mode of the socket, less the umask: it is never more open than asked for.
             rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
@@ -172,7 +173,9 @@ fn take_over(fd: OwnedFd) -> io::Result<Bound> {
     } else if !socket.is_listener()? {
         return Err(refused("not listening"));
     }
-    socket.set_nonblocking(true)?;
+    if !datagrams {
+        socket.set_nonblocking(true)?;
+    }
     let path = || address.as_pathname().map(Path::to_owned).unwrap_or_default();
     let local = match (address.as_socket(), datagrams) {
         (Some(address), false) => {
