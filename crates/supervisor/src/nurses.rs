@@ -61,6 +61,11 @@ impl Nurses {
         self.templates.get(group).copied().flatten()
     }
 
+    /// The templates of all groups that hear what concerns them.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = TemplateId> {
+        self.templates.iter().copied().flatten()
+    }
+
     /// A worker has seen files change: its group, unless it was loaded anew for that already.
     pub(crate) fn changed(&mut self, worker: WorkerId, what: &str) -> Option<usize> {
         let group = self.wards.get(&worker)?.group;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use stdserve_sys::channel::Channel;
+use stdserve_sys::listener::Listener;
 use stdserve_sys::poller::Poller;
 use stdserve_sys::process::{self, Fork, ForkError, Pid};
 use stdserve_sys::scoreboard::{self, Scoreboard};
@@ -19,7 +20,7 @@ use crate::machine::{
     WorkerId,
 };
 use crate::measure::Measure;
-use crate::messages::{FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
+use crate::messages::{FromStarted, FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 use crate::nurses::Nurses;
 use crate::plane::{Order, Plane, Setting, View};
 use crate::seats::TemplateSeat;
@@ -45,6 +46,26 @@ pub trait Host {
     fn ready(&mut self);
     /// The end has begun: close this process's copies of the listeners, so that nobody queues who is not served.
     fn close_listeners(&mut self);
+    /// The end has begun, and another server goes on: this one.
+    fn announce(&mut self, _successor: Pid) {}
+    /// Executes a new server, which is given `channel` and the listeners: those of the host, and these of the plane.
+    fn execute(&mut self, _channel: BorrowedFd<'_>, _plane: &[&Listener]) -> io::Result<Pid> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// This server has ended, but for its exit: what only one can have is left to the one that goes on.
+    fn hand_over(&mut self) {}
+    /// The way to the server that this one replaces, where there is one. Asked once, at the start.
+    fn predecessor(&mut self) -> Option<Channel> {
+        None
+    }
+    /// The server that this one replaces has ended.
+    fn inherit(&mut self) {}
+    /// A reload has begun, or was refused at once.
+    fn reloading(&mut self) {}
+    /// Called after each round, for whoever wants to know how things stand. Returns when it wants to be called again.
+    fn turn(&mut self, _machine: &Machine, _now: Instant) -> Option<Instant> {
+        None
+    }
     /// The operations plane, where there is to be one. Asked once, at the start.
     fn plane(&mut self) -> Option<Plane> {
         None
@@ -82,7 +103,16 @@ const MEASURE: Duration = Duration::from_secs(1);
 enum Peer {
     Template(TemplateId),
     Worker(WorkerId),
+    /// The server that is to take this one's place.
+    Successor,
+    /// The server whose place this one takes.
+    Predecessor,
 }
+
+/// The tokens of the two: those of templates and workers are counted from 1 and never come so far, the plane's are
+/// above.
+const SUCCESSOR: usize = (1 << 40) - 1;
+const PREDECESSOR: usize = (1 << 40) - 2;
 
 struct Runner<'a> {
     machine: Machine,
@@ -138,10 +168,18 @@ pub fn run(
         began: Instant::now(),
         log_level: None,
     };
+    if let Some(channel) = host.predecessor() {
+        runner.open(PREDECESSOR as u64, Peer::Predecessor, channel)?;
+    }
     let mut events = vec![Event::Start];
     loop {
         for event in std::mem::take(&mut events) {
+            let reloads =
+                matches!(event, Event::Reconfigure | Event::Reload(_) | Event::Signal(Signal::Hangup));
             let actions = runner.handle(event);
+            if reloads && !runner.machine.report().draining {
+                host.reloading();
+            }
             for action in actions {
                 if let Action::Exit(code) = action {
                     return Ok(code);
@@ -160,7 +198,8 @@ pub fn run(
             }
         }
         if events.is_empty() {
-            events = runner.wait()?;
+            let due = host.turn(&runner.machine, Instant::now());
+            events = runner.wait(due)?;
             runner.read_autopsies(host);
             runner.serve_plane(&mut events, host);
         }
@@ -253,17 +292,9 @@ impl Runner<'_> {
                 }
                 None
             }
-            Action::Reopen => {
-                host.reopen();
-                None
-            }
             Action::Log(level, text) => {
                 host.log(level, &text);
                 self.journal.line(level, &text, SystemTime::now());
-                None
-            }
-            Action::Ready => {
-                host.ready();
                 None
             }
             Action::Autopsy { worker, pid } => {
@@ -282,15 +313,14 @@ impl Runner<'_> {
                 }
                 Some(Answer::Event(event))
             }
-            Action::Adopt { group, generation } => {
-                host.adopt(group, generation);
+            Action::Execute => Some(Answer::Event(match self.execute(host) {
+                Ok(pid) => Event::SuccessorExecuted(pid),
+                Err(error) => Event::SuccessorFailed(error.to_string()),
+            })),
+            other => {
+                tell_host(&other, host);
                 None
             }
-            Action::Keep { group, generation } => {
-                host.keep(group, generation);
-                None
-            }
-            Action::Exit(_) => None,
         }
     }
 
@@ -314,6 +344,20 @@ impl Runner<'_> {
                 Ok(Answer::Event(Event::TemplateForked { template, pid }))
             }
         }
+    }
+
+    /// Executes a new server beside this one, and listens to it.
+    fn execute(&mut self, host: &mut dyn Host) -> io::Result<Pid> {
+        for template in self.nurses.templates() {
+            self.tell_template(template, Notice::Upgrading);
+        }
+        let (ours, theirs) = Channel::pair()?;
+        let listeners: Vec<_> = self.plane.iter().flat_map(Plane::listeners).collect();
+        let pid = host.execute(theirs.as_fd(), &listeners)?;
+        // One that has ended, and was not heard to the end, may be there still.
+        self.close(SUCCESSOR as u64);
+        self.open(SUCCESSOR as u64, Peer::Successor, ours)?;
+        Ok(pid)
     }
 
     fn spawn(
@@ -371,11 +415,11 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits for something to happen.
-    fn wait(&mut self) -> io::Result<Vec<Event>> {
+    /// Waits for something to happen, until `due` at the latest.
+    fn wait(&mut self, due: Option<Instant>) -> io::Result<Vec<Event>> {
         let now = Instant::now();
         let plane = self.plane.as_ref().map(|plane| plane.deadline(now));
-        let others = [plane, self.autopsies.deadline(), self.limits.deadline(&self.machine, now)];
+        let others = [plane, self.autopsies.deadline(), self.limits.deadline(&self.machine, now), due];
         let deadline = self.machine.deadline().into_iter().chain(others.into_iter().flatten()).min();
         self.poller.wait(deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
         let mut events = Vec::new();
@@ -487,6 +531,14 @@ impl Runner<'_> {
                         }
                         event
                     }
+                    Peer::Successor => FromStarted::decode(&message.bytes).map(|message| match message {
+                        FromStarted::Said(text) => Event::SuccessorSaid(text),
+                        FromStarted::Ready => Event::SuccessorReady,
+                        // Its exit says so.
+                        FromStarted::Ended(_) => Event::Tick,
+                    }),
+                    // It has nothing to say but that it is there.
+                    Peer::Predecessor => None,
                     Peer::Worker(worker) => FromWorker::decode(&message.bytes).map(|message| match message {
                         FromWorker::Ready => {
                             // It has read the options, and knows nothing of what was ordered since.
@@ -514,9 +566,28 @@ impl Runner<'_> {
                 }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The other end is closed: its process ends, or has ended, which is told by its exit.
-                Ok(None) | Err(_) => self.close(number as u64),
+                Ok(None) | Err(_) => {
+                    if matches!(peer, Peer::Predecessor) {
+                        events.push(Event::PredecessorEnded);
+                    }
+                    self.close(number as u64);
+                }
             }
         }
+    }
+}
+
+/// What concerns the host alone.
+fn tell_host(action: &Action, host: &mut dyn Host) {
+    match *action {
+        Action::Reopen => host.reopen(),
+        Action::Ready => host.ready(),
+        Action::Adopt { group, generation } => host.adopt(group, generation),
+        Action::Keep { group, generation } => host.keep(group, generation),
+        Action::Announce(pid) => host.announce(pid),
+        Action::HandOver => host.hand_over(),
+        Action::Inherit => host.inherit(),
+        _ => {}
     }
 }
 

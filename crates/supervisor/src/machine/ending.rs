@@ -90,10 +90,7 @@ impl Machine {
             Signal::Winch if self.policy.winch_pauses => self.pause(now, actions),
             // The size of a terminal is nothing to us.
             Signal::Winch => {}
-            Signal::User2 => {
-                let text = "SIGUSR2 means nothing to this version: ignored".to_owned();
-                actions.push(Action::Log(Level::Warning, text));
-            }
+            Signal::User2 => self.upgrade(false, actions),
             Signal::Other(number) => {
                 let name = stdserve_sys::signals::name(number);
                 let text = format!("{name} means nothing to this version: ignored");
@@ -124,6 +121,9 @@ impl Machine {
         };
         actions.push(Action::Log(Level::Info, text));
         self.ending = Some(Ending { code, step, deadline: now });
+        if let Some(pid) = self.successor() {
+            actions.push(Action::Announce(pid));
+        }
         actions.push(Action::CloseListeners);
         self.step(step, now, actions);
     }
@@ -182,6 +182,9 @@ impl Machine {
     fn leave(&mut self, actions: &mut Vec<Action>) {
         let Some(ending) = self.ending.take() else { return };
         self.ended = true;
+        if self.successor().is_some() {
+            actions.push(Action::HandOver);
+        }
         actions.push(Action::Exit(ending.code));
     }
 

@@ -23,6 +23,7 @@ mod replace;
 mod report;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod vocabulary;
 
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ use ending::Ending;
 use group::{Group, Template, Worker, WorkerState};
 pub use plan::{GroupPlan, Limits, Policy};
 pub use report::{Doing, GroupReport, Report, WorkerReport};
+use upgrade::Succession;
 pub use vocabulary::{
     Action, Configured, Event, Level, Loader, ScaleTo, Signal, StopHow, TemplateId, WorkerId,
 };
@@ -50,6 +52,7 @@ pub struct Machine {
     random: u64,
     was_ready: bool,
     ending: Option<Ending>,
+    succession: Succession,
     ended: bool,
 }
 
@@ -65,8 +68,8 @@ impl Machine {
                 group
             })
             .collect();
-        let random = policy.seed;
-        Self { policy, groups, next_id: 0, random, was_ready: false, ending: None, ended: false }
+        let (random, succession) = (policy.seed, Succession::new(policy.replaces));
+        Self { policy, groups, next_id: 0, random, was_ready: false, ending: None, succession, ended: false }
     }
 
     /// Takes in what happened at `now` and says what is to be done.
@@ -82,6 +85,14 @@ impl Machine {
         self.note_the_old(now, &mut actions);
         match event {
             Event::Start | Event::Tick => {}
+            Event::Upgrade { replace } => self.upgrade(replace, &mut actions),
+            Event::SuccessorExecuted(pid) => self.successor_executed(pid),
+            Event::SuccessorFailed(why) => self.successor_failed(&why, &mut actions),
+            Event::SuccessorSaid(text) => {
+                actions.push(Action::Log(Level::Error, format!("the new server: {text}")));
+            }
+            Event::SuccessorReady => self.successor_ready(now, &mut actions),
+            Event::PredecessorEnded => self.predecessor_ended(&mut actions),
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
             Event::Reload(index) => self.reload(index, None, now, &mut actions),
             Event::Reconfigure => self.reconfigure(&mut actions),
@@ -335,6 +346,9 @@ impl Machine {
     }
 
     fn process_ended(&mut self, pid: Pid, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
+        if self.successor_ended(pid, exit, actions) {
+            return;
+        }
         if let Some((index, place)) = self.place_of(|worker| worker.pid == Some(pid)) {
             self.worker_ended(index, place, exit, now, actions);
         } else if let Some(index) = self.groups.iter().position(|group| group.template.pid() == Some(pid)) {

@@ -91,6 +91,8 @@ pub struct Policy {
     pub hangup_ends: bool,
     /// Whether SIGWINCH has all workers leave, as it should where no terminal sends it.
     pub winch_pauses: bool,
+    /// Whether this server replaces another, which is still there.
+    pub replaces: bool,
     /// Where the random numbers begin that keep workers from being replaced all at once.
     pub seed: u64,
 }
@@ -107,6 +109,7 @@ impl Default for Policy {
             back_off_limit: Duration::from_secs(5),
             hangup_ends: false,
             winch_pauses: false,
+            replaces: false,
             seed: 0,
         }
     }

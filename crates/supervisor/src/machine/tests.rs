@@ -1,5 +1,7 @@
 //! The machine against a simulated world: processes that fork, load, die and dawdle in any order.
 
+mod upgrade;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use super::*;
 enum Process {
     Template(TemplateId),
     Worker(WorkerId),
+    Successor,
 }
 
 /// What the supervisor's surroundings would do, and what must hold in them.
@@ -32,6 +35,8 @@ struct World {
     /// Whether templates are forked at once when asked for.
     fork_fails: bool,
     log: Vec<String>,
+    /// What was said of a server that takes this one's place, or whose place this one takes.
+    succession: Vec<Action>,
 }
 
 impl World {
@@ -56,6 +61,7 @@ impl World {
             closed: false,
             fork_fails: false,
             log: Vec::new(),
+            succession: Vec::new(),
         };
         world.tell(Event::Start);
         world
@@ -125,6 +131,11 @@ impl World {
             | Action::Configure
             | Action::Adopt { .. }
             | Action::Keep { .. } => {}
+            Action::Announce(_) | Action::HandOver | Action::Inherit => self.succession.push(action),
+            Action::Execute => {
+                let pid = self.pid(Process::Successor);
+                self.tell(Event::SuccessorExecuted(pid));
+            }
             Action::Log(_, text) => self.log.push(text),
             Action::Ready => self.ready_said += 1,
             Action::Exit(code) => {
@@ -163,6 +174,7 @@ impl World {
                 match process {
                     Process::Template(template) => self.tell(Event::TemplateReady(template)),
                     Process::Worker(worker) => self.tell(Event::WorkerReady(worker)),
+                    Process::Successor => {}
                 }
             }
             self.fork_asked();
@@ -178,7 +190,7 @@ impl World {
                     Process::Worker(id) if !self.machine.groups[group].workers().any(|w| w.id == id) => {
                         self.tell(Event::WorkerReady(id));
                     }
-                    Process::Worker(_) => {}
+                    Process::Worker(_) | Process::Successor => {}
                 }
             }
             self.fork_asked();
@@ -643,6 +655,9 @@ enum Step {
     Reload(usize),
     Leave,
     ForkFailing(bool),
+    Upgrade(bool),
+    SuccessorReady,
+    PredecessorEnded,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -660,6 +675,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_usize..3).prop_map(Step::Reload),
         3 => Just(Step::Leave),
         1 => any::<bool>().prop_map(Step::ForkFailing),
+        1 => any::<bool>().prop_map(Step::Upgrade),
+        1 => prop_oneof![Just(Step::SuccessorReady), Just(Step::PredecessorEnded)],
     ]
 }
 
@@ -701,6 +718,9 @@ fn play(world: &mut World, step: &Step) {
         Step::Reload(which) => world.tell(Event::Reload(which)),
         Step::Leave => world.leave(),
         Step::ForkFailing(fails) => world.fork_fails = fails,
+        Step::Upgrade(replace) => world.tell(Event::Upgrade { replace }),
+        Step::SuccessorReady => world.tell(Event::SuccessorReady),
+        Step::PredecessorEnded => world.tell(Event::PredecessorEnded),
     }
 }
 

@@ -84,6 +84,21 @@ pub enum Event {
     },
     /// The worker that has this process is to be replaced. What has another one, or is no worker of ours, is not.
     Drain(Pid),
+    /// A new server is to be executed beside this one, as SIGUSR2 has it.
+    Upgrade {
+        /// This one ends when that one is ready.
+        replace: bool,
+    },
+    /// [`Action::Execute`] was carried out: the new server's process.
+    SuccessorExecuted(Pid),
+    /// [`Action::Execute`] failed.
+    SuccessorFailed(String),
+    /// What the new server complains of while it starts.
+    SuccessorSaid(String),
+    /// The new server serves.
+    SuccessorReady,
+    /// The server that this one replaces has ended.
+    PredecessorEnded,
     /// All workers are to leave, and none to come until the next reload or scaling: the supervisor stays.
     Pause,
     /// [`Action::ForkTemplate`] was carried out.
@@ -257,6 +272,17 @@ pub enum Action {
         /// Which load.
         generation: u64,
     },
+    /// Execute a new server, with the listeners. [`Event::SuccessorExecuted`] or [`Event::SuccessorFailed`] says how that
+    /// went.
+    Execute,
+    /// The end has begun, and this server goes on: whoever watches this process is to watch that one. Said before
+    /// [`Action::CloseListeners`].
+    Announce(Pid),
+    /// The last but for [`Action::Exit`]: what only one server can have (files of sockets, the pid file) is left to the
+    /// one that goes on.
+    HandOver,
+    /// What only one server can have is this one's: the one that it replaces has ended.
+    Inherit,
     /// Send SIGTERM: to a process that does not look at its channel yet.
     Terminate(Pid),
     /// Send SIGKILL.

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use stdserve_sys::listener::Registry;
+use stdserve_sys::listener::{Listener, Registry};
 use stdserve_sys::poller::{Poller, Readiness};
 
 use clients::Clients;
@@ -65,6 +65,11 @@ impl Plane {
     pub fn new(listeners: Vec<Registry>, hosts: Hosts) -> Self {
         let (clients, history, asked) = (Clients::default(), History::default(), BTreeSet::new());
         Self { listeners, hosts, clients, history, beat: Instant::now(), asked }
+    }
+
+    /// Its listeners.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().flat_map(Registry::listeners)
     }
 
     /// Whether a token of the poller is the plane's.

@@ -11,7 +11,7 @@ use super::stacks::Stacks;
 use super::view::View;
 use super::{documents, page};
 use crate::figures;
-use crate::machine::{Action, Event, GroupReport, ScaleTo, Signal};
+use crate::machine::{Action, Event, GroupReport, ScaleTo};
 
 /// The most requests in one answer.
 const REQUESTS: usize = 1000;
@@ -177,8 +177,8 @@ fn order(request: &Request<'_>, view: &View<'_>, orders: &mut Vec<Order>) -> Res
             taken("The configuration is read again, and the application loaded anew.".to_owned())
         }
         b"/upgrade" => {
-            orders.push(Order::Event(Event::Signal(Signal::User2)));
-            taken("A new supervisor is started.".to_owned())
+            orders.push(Order::Event(Event::Upgrade { replace: true }));
+            taken("A new supervisor is started; this one leaves when that one is ready.".to_owned())
         }
         b"/scale" => {
             let (index, group) = group(head, view)?;
