@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import gate
+import steady_app
+
 import stdserve
 
 Environ = dict[str, Any]
@@ -20,10 +23,13 @@ TEXT = [("Content-Type", "text/plain")]
 #: Longer than any test waits: what sleeps so long does not come back by itself.
 FOR_EVER = 600.0
 LOCKS = (threading.Lock(), threading.Lock())
+RELEASED = threading.Event()
 
 
 def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    """Finds the function named by the path."""
+    """Finds the function named by the path; without one it answers as a steady load wants it."""
+    if environ["PATH_INFO"] == "/":
+        return steady_app.app(environ, start_response)
     shape: Callable[[Environ, Start], Iterable[bytes]] = globals()[environ["PATH_INFO"].strip("/")]
     return shape(environ, start_response)
 
@@ -37,6 +43,26 @@ def whole(start_response: Start, body: bytes) -> list[bytes]:
 def pid(environ: Environ, start_response: Start) -> Iterable[bytes]:
     """Which worker."""
     return whole(start_response, str(os.getpid()).encode())
+
+
+def waits(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """Waits for /release, here."""
+    gate.tell("waits")
+    RELEASED.wait()
+    return whole(start_response, b"waited")
+
+
+def waits_elsewhere(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """Waits for /release, at another place."""
+    gate.tell("waits elsewhere")
+    RELEASED.wait()
+    return whole(start_response, b"waited")
+
+
+def release(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """Lets those go on that wait."""
+    RELEASED.set()
+    return whole(start_response, b"released")
 
 
 def hold(environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -158,3 +184,28 @@ def around(environ: Environ, start_response: Start) -> Iterable[bytes]:
             gate.tell("stray")
         raise
     return whole(start_response, b"in time")
+
+
+class Calls:
+    """Remote calls."""
+
+    def turns(self) -> None:
+        """Does not end."""
+        never_ends()
+
+
+class Handler(socketserver.StreamRequestHandler):
+    """A handler of connections."""
+
+    def handle(self) -> None:
+        never_ends()
+
+
+def never_ends() -> None:
+    """Runs until it is ended, and says by what."""
+    try:
+        while True:
+            time.sleep(0.001)
+    except BaseException as error:
+        gate.tell(f"ended by {type(error).__name__}")
+        raise

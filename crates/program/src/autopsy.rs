@@ -115,7 +115,7 @@ impl Examiner {
             Told::Refused => "its client was answered 504",
             Told::Cut => "its answer had begun and was cut",
             Told::Answered => "its answer was complete",
-            Told::Nobody => "nobody was there to be answered",
+            Told::Nobody => "its client had gone, or had its answer",
         };
         let stacks = self.stacks(interpreter, late.id);
         let is_in = stacks.iter().any(|stack| stack.request == Some(late.id));
