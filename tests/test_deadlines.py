@@ -37,7 +37,9 @@ def test_past_its_time_a_request_is_answered_504_and_its_line_is_named(serve: Se
     assert ask(server, "/pid") == 200
     answer = server.get("/turns?with=query")
     assert (answer.status, answer.closes) == (504, True)
-    found = server.log.wait(r"request timed out: GET /turns\?with=query from 127\.0\.0\.1:\d+ \(request \d+\)")
+    found = server.log.wait(
+        r"request timed out: GET /turns\?with=query from 127\.0\.0\.1:\d+ \(request \d+\)"
+    )
     said = server.log.text[found.start() :]
     assert re.search(r"waited 0\.\d+ s for a thread and has been in the application for 0\.\d+ s", said)
     assert re.search(r"answered 504; \d+ MiB resident", said)

@@ -27,9 +27,7 @@ RELEASED = threading.Event()
 
 
 def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    """Finds the function named by the path; without one it answers as a steady load wants it."""
-    if environ["PATH_INFO"] == "/":
-        return steady_app.app(environ, start_response)
+    """Finds the function named by the path."""
     shape: Callable[[Environ, Start], Iterable[bytes]] = globals()[environ["PATH_INFO"].strip("/")]
     return shape(environ, start_response)
 
@@ -38,6 +36,11 @@ def whole(start_response: Start, body: bytes) -> list[bytes]:
     """A complete response."""
     start_response("200 OK", [*TEXT, ("Content-Length", str(len(body)))])
     return [body]
+
+
+def echo(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """Answers as a steady load wants it."""
+    return steady_app.app(environ, start_response)
 
 
 def pid(environ: Environ, start_response: Start) -> Iterable[bytes]:
