@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -300,3 +302,51 @@ def test_a_changed_file_is_sent_as_it_is_now(serve: Serve, root: Path) -> None:
         os.utime(root / "a.txt", (THEN, THEN))
         for _ in range(4):
             assert ask(server, "/a.txt").text == f"state {n:02}"
+
+
+def modest() -> list[str]:
+    """A wrapper in which root may not read everything, as no ordinary user may."""
+    if os.geteuid() != 0:
+        return []
+    rights = "-dac_override,-dac_read_search"
+    wrapper = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+    if shutil.which("setpriv") is None or subprocess.run([*wrapper, "true"], capture_output=True).returncode:
+        pytest.skip("needs setpriv (util-linux), and a root that may give up rights")
+    return wrapper
+
+
+def test_what_cannot_be_read_or_written_is_in_the_log(serve: Serve, root: Path) -> None:
+    """Files, folders, compressed files beside others, pages of the options, and uploads."""
+    (root / "style.css.gz").write_bytes(gzip.compress(b"body{}"))
+    (root / "404.html").write_text("not here")
+    (root / "closed").mkdir()
+    (root / "odd\n\033[31mname").write_text("")
+    for name, mode in {
+        "a.txt": 0,
+        "style.css.gz": 0,
+        "404.html": 0,
+        "closed": 0,
+        "odd\n\033[31mname": 0,
+        "sub": 0o555,
+    }.items():
+        (root / name).chmod(mode)
+    server = serve(None, "files", str(root), upload=True, not_found="404.html", wrapper=modest())
+    for method, target, status, name, verb in [
+        ("GET", "/a.txt", 403, "a.txt", "read"),
+        ("GET", "/closed/", 403, "closed", "read"),
+        ("GET", "/odd%0a%1b[31mname", 403, r"odd\\n\\u\{1b\}\[31mname", "read"),
+        ("GET", "/style.css", 200, "style.css.gz", "read"),
+        ("GET", "/nothing", 404, "404.html", "read"),
+        ("PUT", "/sub/new", 403, "sub/new", "written"),
+        ("PUT", "/closed/new", 403, "closed", "read"),
+    ]:
+        before = len(server.log.text)
+        response = ask(server, target, method, b"x" if method == "PUT" else None, Accept_Encoding="gzip")
+        assert response.status == status, target
+        said = rf"{re.escape(str(root))}/{name} cannot be {verb}: Permission denied"
+        server.log.wait(said, start=before)
+    (root / "closed").chmod(0o755)
+    before = server.log.text
+    assert ask(server, "/closed/nothing").status == 404
+    server.log.wait("404.html cannot be read", start=len(before))
+    assert "closed/nothing" not in server.log.text, "what is not there is no trouble"

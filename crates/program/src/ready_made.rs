@@ -9,15 +9,15 @@ use stdserve_server::{Log, cgi, files};
 /// What is wrong with a service, before any process is started for it.
 pub(crate) fn check(kind: &ServiceKind) -> io::Result<()> {
     match kind {
-        ServiceKind::Files(options) => files(options).map(drop),
+        ServiceKind::Files(options) => files::Files::new(files_options(options)).map(drop),
         ServiceKind::Cgi(options) => cgi::Cgi::new(cgi_options(options)).map(drop),
         _ => Ok(()),
     }
 }
 
-/// A folder of files.
-pub(crate) fn files(options: &FilesOptions) -> io::Result<files::Files> {
-    files::Files::new(files_options(options))
+/// A folder of files, whose trouble is told to `log`.
+pub(crate) fn files(options: &FilesOptions, log: Arc<dyn Log>) -> io::Result<files::Files> {
+    Ok(files::Files::new(files_options(options))?.log(log))
 }
 
 fn files_options(options: &FilesOptions) -> files::Options {

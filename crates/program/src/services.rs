@@ -57,7 +57,7 @@ pub(crate) fn make(
             | ServiceKind::Rpc { .. }
             | ServiceKind::Stream { .. }
             | ServiceKind::Datagram { .. } => interpreter.service(spec, place)?,
-            ServiceKind::Files(options) => Arc::new(ready_made::files(options)?),
+            ServiceKind::Files(options) => Arc::new(ready_made::files(options, Arc::clone(place.log))?),
             ServiceKind::Cgi(options) => {
                 let cgi = Arc::new(ready_made::cgi(options, Arc::clone(place.log))?);
                 services.scripts.push(Arc::clone(&cgi));

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use stdserve_sys::fork_guard::Guard;
 
-use crate::outbound::{Budget, Outbound};
+use crate::observe::Log;
+use crate::outbound::{Broken, Budget, Outbound, send_from_file};
 use crate::stream::Gone;
 use crate::transport::Transport;
 
@@ -40,6 +41,7 @@ pub(crate) struct Link {
     budget: Arc<Budget>,
     /// What the service keeps with the connection.
     attachment: Mutex<Attachment>,
+    log: Arc<dyn Log>,
 }
 
 /// See [`Exchange::attachment`](crate::Exchange::attachment).
@@ -96,7 +98,7 @@ pub(crate) enum Flushed {
 }
 
 impl Link {
-    pub(crate) fn new(transport: Transport, budget: Arc<Budget>, now: Instant) -> Self {
+    pub(crate) fn new(transport: Transport, budget: Arc<Budget>, log: Arc<dyn Log>, now: Instant) -> Self {
         Self {
             guard: Guard::new(&transport),
             transport,
@@ -114,6 +116,7 @@ impl Link {
             budget,
             room: Condvar::new(),
             attachment: Mutex::default(),
+            log,
         }
     }
 
@@ -292,8 +295,8 @@ impl Link {
             sending.queue.push_rest(std::mem::take(head), taken);
         }
         sending.queue.push_file(tail.file, tail.offset, tail.left);
-        if idle && whole && sending.queue.flush(&self.transport).is_err() {
-            return Err(self.failed());
+        if idle && whole {
+            sending.queue.flush(&self.transport).map_err(|broken| self.failed(&broken))?;
         }
         sending.finished = true;
         let all = sending.queue.is_empty();
@@ -314,7 +317,7 @@ impl Link {
             match sending.queue.flush(&self.transport) {
                 Ok(0) => {}
                 Ok(_) => sending.progress = Instant::now(),
-                Err(_) => return Err(self.failed()),
+                Err(broken) => return Err(self.failed(&broken)),
             }
         }
         if sending.queue.is_empty() {
@@ -351,7 +354,7 @@ impl Link {
             match sending.queue.flush(&self.transport) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(_) => return Err(self.failed()),
+                Err(broken) => return Err(self.failed(&broken)),
             }
         }
         Ok(())
@@ -395,20 +398,17 @@ impl Link {
             }
             stretches += 1;
             let stretch = left.min(1 << 20) as usize;
-            match self.transport.write_file(&file, offset, stretch) {
-                // The file became shorter than it was.
-                Ok(0) => return Err(self.failed()),
-                Ok(count) => {
+            match send_from_file(&self.transport, &file, offset, stretch) {
+                Ok(Some(count)) => {
                     self.budget.has_gone(count);
                     offset += count as u64;
                     left -= count as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(None) => {
                     sending.progress = Instant::now();
-                    sending.queue.push_file(file, offset, left);
-                    return Ok(());
+                    break;
                 }
-                Err(_) => return Err(self.failed()),
+                Err(broken) => return Err(self.failed(&broken)),
             }
         }
         sending.queue.push_file(file, offset, left);
@@ -429,7 +429,7 @@ impl Link {
             let waited = sending.progress.elapsed();
             if waited >= patience {
                 // There may be room that brought no edge: the kernel reports it when a third of its buffer is free.
-                if matches!(sending.queue.flush(&self.transport), Ok(sent) if sent > 0) {
+                if sending.queue.flush(&self.transport).map_err(|broken| self.failed(&broken))? > 0 {
                     sending.progress = Instant::now();
                     continue;
                 }
@@ -458,7 +458,7 @@ impl Link {
                 }
                 Ok(Flushed::More)
             }
-            Err(_) => Err(self.failed()),
+            Err(broken) => Err(self.failed(&broken)),
         }
     }
 
@@ -479,11 +479,14 @@ impl Link {
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(_) => Err(self.failed()),
+            Err(_) => Err(self.failed(&Broken::Client)),
         }
     }
 
-    fn failed(&self) -> Gone {
+    fn failed(&self, broken: &Broken) -> Gone {
+        if let Broken::File(what) = broken {
+            self.log.error(&format!("an answer is cut off: {what}"));
+        }
         self.gone.store(true, Ordering::Relaxed);
         self.room.notify_all();
         Gone
@@ -511,13 +514,35 @@ pub(crate) fn copy_behind(pieces: &Pieces<'_>, mut skip: usize, room: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::SilentLog;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Link, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Link::new(Transport::Unix(ours), Arc::new(Budget::new(1 << 30)), Instant::now()), theirs)
+        (
+            Link::new(
+                Transport::Unix(ours),
+                Arc::new(Budget::new(1 << 30)),
+                Arc::new(SilentLog),
+                Instant::now(),
+            ),
+            theirs,
+        )
+    }
+
+    /// What the loop has sent meanwhile, it does not hear of again.
+    #[test]
+    fn what_was_spooled_goes_out_where_nothing_is_queued() {
+        let (link, mut theirs) = pair();
+        let file = stdserve_sys::tempfile::unlinked(&std::env::temp_dir()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"spooled", 0).unwrap();
+        link.queue_spooled(&Arc::new(file), 0, 7).unwrap();
+        assert!(link.is_drained());
+        let mut got = [0; 7];
+        theirs.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"spooled");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who is told what the engine does: log lines, and a record of each exchange.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use stdserve_proto::forwarded::Origin;
@@ -163,3 +164,21 @@ pub trait Observer: Send + Sync + 'static {
 pub(crate) struct NoObserver;
 
 impl Observer for NoObserver {}
+
+/// Text in which nothing can pass for something else: control characters and what is not UTF-8 as escapes.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() && character != '\t' {
+                text.extend(character.escape_default());
+            } else {
+                text.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}

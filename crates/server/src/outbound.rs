@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{ErrorKind, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::observe::printable;
 use crate::transport::Transport;
 
 /// At most so much of a file is sent before other connections have their turn.
@@ -62,6 +65,51 @@ impl Budget {
     pub(crate) fn take_gone(&self) -> u64 {
         // Most turns find none.
         if self.sent.load(Ordering::Relaxed) == 0 { 0 } else { self.sent.swap(0, Ordering::Relaxed) }
+    }
+}
+
+/// Why nothing more can be sent.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The client has gone.
+    Client,
+    /// What was promised of a file cannot be had: in words for the log.
+    File(String),
+}
+
+impl Broken {
+    /// What went wrong when a file was sent. The name is that which the file has now.
+    fn file(file: &File, what: impl std::fmt::Display) -> Self {
+        match std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            Ok(path) => Self::File(format!("{} {what}", printable(path.as_os_str().as_bytes()))),
+            Err(_) => Self::File(format!("a file {what}")),
+        }
+    }
+}
+
+/// Sends at most `length` bytes of a file. `None`: the socket is full.
+pub(crate) fn send_from_file(
+    transport: &Transport,
+    file: &File,
+    offset: u64,
+    length: usize,
+) -> Result<Option<usize>, Broken> {
+    match transport.write_file(file, offset, length) {
+        Ok(0) => Err(Broken::file(file, "has become shorter than was promised")),
+        Ok(count) => Ok(Some(count)),
+        // sendfile(2) has one error for both of its ends; these are the socket's.
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock => Ok(None),
+            ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown => Err(Broken::Client),
+            _ => Err(Broken::file(file, format_args!("cannot be read: {error}"))),
+        },
     }
 }
 
@@ -130,26 +178,20 @@ impl Outbound {
 
     /// Sends until the queue is empty, the socket is full, or a stretch of a file has gone. Returns the bytes sent.
     ///
-    /// `WouldBlock` is no error here: what stays queued says it.
-    pub(crate) fn flush(&mut self, transport: &Transport) -> io::Result<u64> {
+    /// A full socket is no error: what stays queued says it.
+    pub(crate) fn flush(&mut self, transport: &Transport) -> Result<u64, Broken> {
         let mut total = 0;
         let mut stretch = FILE_STRETCH;
         while stretch > 0
             && let Some(first) = self.pieces.front()
         {
             let step = match first {
-                Piece::Bytes { .. } => self.send_from_memory(transport),
+                Piece::Bytes { .. } => self.send_from_memory(transport)?,
                 Piece::File { file, offset, left } => {
-                    transport.write_file(file, *offset, (*left).min(stretch) as usize)
+                    send_from_file(transport, file, *offset, (*left).min(stretch) as usize)?
                 }
             };
-            let count = match step {
-                // A file that became shorter than it was: the answer cannot be completed.
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
-                Err(error) => return Err(error),
-            };
+            let Some(count) = step else { return Ok(total) };
             self.budget.has_gone(count);
             total += count as u64;
             stretch = stretch.saturating_sub(self.take_off(count) as u64);
@@ -157,8 +199,8 @@ impl Outbound {
         Ok(total)
     }
 
-    /// Sends the pieces in memory at the front of the queue, as many as go in one system call.
-    fn send_from_memory(&self, transport: &Transport) -> io::Result<usize> {
+    /// Sends the pieces in memory at the front of the queue, as many as go in one system call. `None`: the socket is full.
+    fn send_from_memory(&self, transport: &Transport) -> Result<Option<usize>, Broken> {
         let mut slices = [IoSlice::new(b""); AT_ONCE];
         let mut count = 0;
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
@@ -166,9 +208,14 @@ impl Outbound {
             *slice = IoSlice::new(&data[*sent..]);
             count += 1;
         }
-        match &slices[..count] {
+        let sent = match &slices[..count] {
             [one] => transport.write(one),
             several => transport.write_pieces(several),
+        };
+        match sent {
+            Ok(count) if count > 0 => Ok(Some(count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Ok(_) | Err(_) => Err(Broken::Client),
         }
     }
 

@@ -343,6 +343,62 @@ fn heads_in_pieces_count_for_the_common_budget() {
     }
 }
 
+/// The socket holds the pages of a spooled file, not copies of them: what overwrote the file reached slow clients in
+/// place of what they had been sent.
+#[test]
+fn a_spooled_file_is_not_written_over_while_a_client_reads_it() {
+    const FIRST: usize = 12 << 20;
+    /// More than the first: it reaches the place in the file where that ended, though sockets and memory take some of it.
+    const SECOND: usize = 40 << 20;
+    /// The client leaves so much of the first part in its socket.
+    const UNREAD: usize = 16 << 10;
+    let (go_on, may_go_on) = channel::<()>();
+    let (wrote, written) = channel::<()>();
+    let (may_go_on, wrote) = (Mutex::new(may_go_on), Mutex::new(wrote));
+    let answer = move |mut exchange: Exchange| {
+        exchange.begin(200, b"OK").unwrap();
+        let mut stream = exchange.start(Some((FIRST + SECOND) as u64));
+        assert_eq!(stream.send(&vec![b'a'; FIRST]), Ok(FIRST));
+        // Without a limit a client that fails would leave this thread behind, and the test waiting for it.
+        if may_go_on.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok() {
+            assert_eq!(stream.send(&vec![b'b'; SECOND]), Ok(SECOND));
+            wrote.lock().unwrap().send(()).unwrap();
+        }
+        stream.end();
+    };
+    let settings = Settings { response_buffer: 64 << 20, ..Settings::default() };
+    let running = Running::new(settings, exchanges(answer));
+    let mut client = running.connect();
+    client.get("/");
+    let mut got = Vec::new();
+    let head = loop {
+        let mut piece = [0; 4096];
+        let count = client.socket.read(&mut piece).unwrap();
+        got.extend_from_slice(&piece[..count]);
+        if let Some(at) = got.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        assert!(count > 0);
+    };
+    let read = got.len();
+    got.resize(head + FIRST - UNREAD, 0);
+    client.socket.read_exact(&mut got[read..]).unwrap();
+    // The rest of it has come this far, so the server has nothing of it any more.
+    let (mut peeked, end) = (vec![0; UNREAD], Instant::now() + Duration::from_secs(20));
+    while client.socket.peek(&mut peeked).unwrap() < UNREAD {
+        assert!(Instant::now() < end, "the first part does not come");
+        thread::yield_now();
+    }
+    go_on.send(()).unwrap();
+    let mut second = vec![0; UNREAD + SECOND];
+    written.recv_timeout(Duration::from_secs(20)).unwrap();
+    client.socket.read_exact(&mut second).unwrap();
+    got.extend_from_slice(&second);
+    let body = &got[head..];
+    assert!(body[..FIRST].iter().all(|&byte| byte == b'a'), "the first part was written over");
+    assert!(body[FIRST..].iter().all(|&byte| byte == b'b'));
+}
+
 #[test]
 fn a_drain_finishes_what_runs_and_then_ends() {
     let (answer, enters, release) = gate();

@@ -449,3 +449,23 @@ fn a_file_that_becomes_shorter_while_it_is_sent_cuts_the_connection() {
     let rest = client.rest();
     assert!(rest.len() < 64 << 20, "it ended early, and the client can tell");
 }
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_cuts_the_answer_off_and_is_logged() {
+    const SIZE: u64 = 256 << 20;
+    let site = Site::new().file("big", "").plain();
+    let file = fs::OpenOptions::new().write(true).open(site.root().join("big")).unwrap();
+    // A hole: more than any socket holds, and none of the disk.
+    file.set_len(SIZE).unwrap();
+    let mut client = site.running().connect();
+    client.get("/big");
+    let mut first = [0; 9];
+    client.socket.peek(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 ");
+    file.set_len(1000).unwrap();
+    assert!((client.rest().len() as u64) < SIZE);
+    let errors = site.running().log.errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("/root/big has become shorter"), "{errors:?}");
+    assert_eq!(site.get("/big").body.len(), 1000);
+}

@@ -12,11 +12,12 @@ use stdserve_sys::process::{Exit, SpawnError, Step};
 
 use super::Cgi;
 use super::conversation::{Conversation, Heard, PIECE};
-use super::error_lines::{ErrorLines, printable};
+use super::error_lines::ErrorLines;
 use super::launch::file_path;
 use super::script::{Found, Script, is_exhaustion};
 use crate::body::Body;
 use crate::exchange::{Exchange, Peer};
+use crate::observe::printable;
 use crate::stream::{Gone, Stream};
 
 /// How many local redirects one request may take.

@@ -1,8 +1,6 @@
 //! What a script writes to its standard error stream, as lines of the log.
 
-use std::fmt::Write as _;
-
-use crate::observe::Log;
+use crate::observe::{Log, printable};
 
 /// The longest line that is logged whole; a longer one becomes several.
 const LINE: usize = 2000;
@@ -60,24 +58,6 @@ impl Drop for ErrorLines<'_> {
             self.log.error(&format!("{script}: {dropped} more bytes of its standard error are not logged"));
         }
     }
-}
-
-/// Text in which nothing can pass for something else: control characters and what is not UTF-8 as escapes.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() && character != '\t' {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

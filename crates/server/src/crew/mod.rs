@@ -422,6 +422,15 @@ impl Crew {
         Some(LISTING)
     }
 
+    /// The loop, as a thread takes it that leads from now on.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn take_for_test(&self) -> Box<EventLoop> {
+        let mut core = self.lock();
+        let me = core.handover.join(std::thread::current());
+        core.handover.take(me).unwrap()
+    }
+
     /// How many threads exist, and how many of them are in the application.
     pub(crate) fn figures(&self) -> (u16, u16) {
         let core = self.lock();

@@ -265,7 +265,7 @@ impl EventLoop {
             self.log.error(&format!("cannot watch a connection: {error}"));
             return;
         }
-        let link = Arc::new(Link::new(transport, Arc::clone(&self.budget), self.now));
+        let link = Arc::new(Link::new(transport, Arc::clone(&self.budget), Arc::clone(&self.log), self.now));
         let deadline = self.now + self.settings.timeouts.head;
         self.connections.insert(Connection::new(link, token, listener, peer, deadline));
         self.set_timer(slot, Timer::Head, self.settings.timeouts.head);

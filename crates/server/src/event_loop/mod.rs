@@ -376,3 +376,56 @@ impl std::fmt::Debug for EventLoop {
         f.debug_struct("EventLoop").field("connections", &self.connections.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crew::{Done, End, StdThreads, Watchers};
+    use crate::link::{Link, Tail};
+    use crate::observe::{NoObserver, SilentLog};
+    use crate::service::NotFound;
+    use crate::transport::Transport;
+    use std::os::unix::net::UnixStream;
+
+    /// A thread that came late sent the first stretch of a file, and the loop slept on until its next heartbeat.
+    #[test]
+    fn the_loop_is_woken_for_the_rest_of_a_file() {
+        let (routes, settings) = (Arc::new(Routes::new(Arc::new(NotFound))), Arc::new(Settings::default()));
+        let (log, observer) = (Arc::new(SilentLog), Arc::new(NoObserver));
+        let (event_loop, waker) = EventLoop::new(
+            Vec::new(),
+            Vec::new(),
+            Arc::clone(&routes),
+            Arc::clone(&settings),
+            Arc::clone(&observer) as Arc<dyn Observer>,
+            Arc::clone(&log) as Arc<dyn Log>,
+        )
+        .unwrap();
+        let watchers = Watchers { observer, coroner: None };
+        let crew =
+            Crew::new(Box::new(event_loop), waker, settings, routes, Arc::new(StdThreads), (watchers, log));
+        let mut event_loop = crew.take_for_test();
+        let woken = |event_loop: &mut EventLoop| {
+            event_loop.poller.wait(Some(Duration::ZERO)).unwrap();
+            event_loop.poller.ready().any(|event| event.token == WAKER)
+        };
+        assert!(!woken(&mut event_loop));
+
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let link = Link::new(
+            Transport::Unix(ours),
+            Arc::clone(&event_loop.budget),
+            Arc::new(SilentLog),
+            Instant::now(),
+        );
+        let file = stdserve_sys::tempfile::unlinked(&std::env::temp_dir()).unwrap();
+        file.set_len(8 << 20).unwrap();
+        let mut inner = Box::new(Inner::new(Instant::now()));
+        inner.out = b"the head".to_vec();
+        inner.link = Some(Arc::new(link));
+        inner.tail = Some(Tail { file: Arc::new(file), offset: 0, left: 8 << 20 });
+        crew.finish(Done { inner, end: End::Keep });
+        assert!(woken(&mut event_loop));
+    }
+}

@@ -87,9 +87,9 @@ impl From<Trouble> for What {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Missing => Self::text(404, "Nothing is here."),
-            Trouble::Forbidden => Self::text(403, "The server is not allowed to read this."),
-            Trouble::Busy => Self::text(503, "The server has no room for this at the moment."),
-            Trouble::Failed => Self::text(500, "The server could not read this."),
+            Trouble::Forbidden(_) => Self::text(403, "The server is not allowed to read this."),
+            Trouble::Busy(_) => Self::text(503, "The server has no room for this at the moment."),
+            Trouble::Failed(_) => Self::text(500, "The server could not read this."),
         }
     }
 }
@@ -136,8 +136,22 @@ impl Files {
                 Ok(What::Listing(self.list(&folder, &path, mount, head.query(), ask)?))
             }
             Ok(Target::Folder(_)) | Err(Trouble::Missing) => self.missing(&path, ask, method == b"GET"),
-            Err(trouble) => Err(trouble.into()),
+            Err(trouble) => Err(self.trouble(path.as_bytes(), trouble)),
         }
+    }
+
+    /// The answer to trouble with what stands at `path`, of which the log is told.
+    pub(super) fn trouble(&self, path: &[u8], trouble: Trouble) -> What {
+        self.hear(path, &trouble);
+        trouble.into()
+    }
+
+    /// A page of the options, if it can be read.
+    fn page(&self, path: &[u8], ask: &Ask<'_>) -> Option<Found> {
+        self.find_file(path, ask).unwrap_or_else(|trouble| {
+            self.hear(path, &trouble);
+            None
+        })
     }
 
     /// What is sent where nothing is.
@@ -146,12 +160,12 @@ impl Files {
         if let Some(fallback) = &self.rules.fallback
             && is_page
             && (self.rules.hidden || !path.is_hidden())
-            && let Ok(Some(found)) = self.find_file(fallback, ask)
+            && let Some(found) = self.page(fallback, ask)
         {
             return Ok(self.judge(found, ask, get));
         }
         if let Some(page) = &self.rules.not_found
-            && let Ok(Some(found)) = self.find_file(page, ask)
+            && let Some(found) = self.page(page, ask)
         {
             return Err(What::NotFound(found));
         }

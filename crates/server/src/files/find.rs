@@ -37,33 +37,43 @@ pub(super) enum Target {
 }
 
 /// Why nothing can be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Trouble {
     /// It is not there, or nobody's business.
     Missing,
     /// The file system does not let us read it.
-    Forbidden,
+    Forbidden(io::Error),
     /// Out of descriptors or memory.
-    Busy,
+    Busy(io::Error),
     /// The disk fails.
-    Failed,
+    Failed(io::Error),
+}
+
+impl Trouble {
+    /// What the operator should hear of.
+    pub(super) fn error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Missing => None,
+            Self::Forbidden(error) | Self::Busy(error) | Self::Failed(error) => Some(error),
+        }
+    }
 }
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as K;
         match error.kind() {
-            K::PermissionDenied => Self::Forbidden,
+            K::PermissionDenied => Self::Forbidden(error),
             K::NotFound
             | K::NotADirectory
             | K::IsADirectory
             | K::InvalidFilename
             | K::InvalidInput
             | K::CrossesDevices => Self::Missing,
-            K::OutOfMemory => Self::Busy,
+            K::OutOfMemory => Self::Busy(error),
             _ if stdserve_sys::beneath::is_no_file(&error) => Self::Missing,
-            _ if stdserve_sys::beneath::is_out_of_descriptors(&error) => Self::Busy,
-            _ => Self::Failed,
+            _ if stdserve_sys::beneath::is_out_of_descriptors(&error) => Self::Busy(error),
+            _ => Self::Failed(error),
         }
     }
 }
@@ -114,9 +124,11 @@ impl Files {
         }
         if self.rules.precompressed && !plain.facts.packed {
             for coding in ask.encodings.best() {
-                // One that cannot be read is as good as none: the plain file can.
-                if let Ok(Fetched::File(item, file)) = self.fetch(path, Form::Beside(coding)) {
-                    return Ok(Some(Found { item, file, varies }));
+                match self.fetch(path, Form::Beside(coding)) {
+                    Ok(Fetched::File(item, file)) => return Ok(Some(Found { item, file, varies })),
+                    Ok(Fetched::Folder) => {}
+                    // One that cannot be read is as good as none: the plain file can.
+                    Err(trouble) => self.hear(&[path, coding.suffix().as_bytes()].concat(), &trouble),
                 }
             }
         }
@@ -126,6 +138,13 @@ impl Files {
             return Ok(Some(Found { item: made, file: None, varies }));
         }
         Ok(Some(Found { item: plain, file, varies }))
+    }
+
+    /// Tells the log of trouble that an operator can end.
+    pub(super) fn hear(&self, path: &[u8], trouble: &Trouble) {
+        if let Some(error) = trouble.error() {
+            self.complain(path, "read", error);
+        }
     }
 
     /// The file at `path` as it is.
@@ -180,7 +199,7 @@ impl Files {
                 read_here = read(file, plain.facts.size)?;
                 &read_here
             }
-            (None, None) => return Err(Trouble::Failed),
+            (None, None) => return Err(Trouble::Failed(io::Error::other("it was not opened"))),
         };
         let content = gzip(content);
         let mut facts = self.facts(path, &plain.status, Some(Coding::Gzip));

@@ -57,7 +57,8 @@ impl Files {
         ask: &Ask<'_>,
     ) -> Result<Page, What> {
         let order = Order::of_query(query);
-        let (mut rows, more) = self.rows(folder, path).map_err(|error| What::from(Trouble::from(error)))?;
+        let (mut rows, more) =
+            self.rows(folder, path).map_err(|error| self.trouble(path.as_bytes(), Trouble::from(error)))?;
         order.sort(&mut rows);
         let upload = self.rules.upload;
         let list = List { path, mount, rows, more, order, upload };

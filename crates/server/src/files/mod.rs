@@ -29,13 +29,17 @@ mod rules;
 mod send;
 mod upload;
 
+use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use stdserve_proto::h1::RequestHead;
 use stdserve_sys::beneath::Root;
 
 use crate::crew::Run;
 use crate::exchange::Exchange;
+use crate::observe::{Log, SilentLog, printable};
 use crate::service::{Bodies, Service, Timing};
 use kept::Kept;
 use rules::Rules;
@@ -53,11 +57,11 @@ pub use send::Handover;
 /// # drop(files);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Files {
     root: Root,
     rules: Rules,
     kept: Kept,
+    log: Arc<dyn Log>,
 }
 
 impl Files {
@@ -69,13 +73,34 @@ impl Files {
         let root = Root::open(&options.root).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot serve {}: {error}", options.root.display()))
         })?;
-        Ok(Self { root, rules, kept: Kept::new(options.memory) })
+        Ok(Self { root, rules, kept: Kept::new(options.memory), log: Arc::new(SilentLog) })
+    }
+
+    /// Where it says which files could not be read or written, and why. Nowhere unless said. What is not there is no
+    /// trouble.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Answers one request, whole.
     pub fn answer(&self, exchange: Exchange) {
         let decision = self.decide(&exchange);
         self.carry_out(exchange, decision, None);
+    }
+
+    /// Tells the log what has gone wrong with the file at `path`. `verb`: read, written.
+    fn complain(&self, path: &[u8], verb: &str, error: &io::Error) {
+        let root = printable(self.root.path().as_os_str().as_bytes());
+        let slash = if root.ends_with('/') { "" } else { "/" };
+        self.log.error(&format!("{root}{slash}{} cannot be {verb}: {error}", printable(path)));
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files").field("root", &self.root).field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 

@@ -71,7 +71,7 @@ impl Files {
                 }
             }
             Ok(found) => What::Found(found, Part::Whole),
-            Err(trouble) => trouble.into(),
+            Err(trouble) => self.trouble(&path[from..], trouble),
         };
         self.carry_out(exchange, Decision { what, cors: Cors::Nobody }, Some(handover));
     }

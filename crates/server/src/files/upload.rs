@@ -14,6 +14,7 @@ use stdserve_sys::beneath::{Draft, Folder, Kind, Status};
 use super::Files;
 use super::ask::Ask;
 use super::decide::What;
+use super::find::Trouble;
 use crate::body::Body;
 use crate::exchange::Exchange;
 
@@ -32,6 +33,7 @@ pub(super) struct Put {
 #[derive(Debug)]
 pub(super) struct Form {
     folder: Folder,
+    path: Vec<u8>,
     reader: FormReader,
     /// The folder's page.
     location: Vec<u8>,
@@ -73,8 +75,9 @@ impl Files {
         if head.method() == b"POST" {
             let reader = ask.content_type.and_then(FormReader::new);
             let reader = reader.ok_or_else(|| refuse(415, "A form is needed: multipart/form-data."))?;
-            let folder = self.root.folder(path.as_bytes()).map_err(|error| no_folder(&error))?;
-            return Ok(What::Form(Form { folder, reader, location }));
+            let folder =
+                self.root.folder(path.as_bytes()).map_err(|error| self.no_folder(path.as_bytes(), error))?;
+            return Ok(What::Form(Form { folder, path: path.as_bytes().to_vec(), reader, location }));
         }
         if path.is_folder() {
             return Err(refuse(400, "The file needs a name."));
@@ -85,7 +88,7 @@ impl Files {
         let bytes = path.as_bytes();
         let name = path.last();
         let parent = bytes[..bytes.len() - name.len()].strip_suffix(b"/").unwrap_or_default();
-        let folder = self.root.folder(parent).map_err(|error| no_folder(&error))?;
+        let folder = self.root.folder(parent).map_err(|error| self.no_folder(parent, error))?;
         let there = folder.status(name).ok();
         let etag = there.map(|status| self.etag(bytes, &status));
         let now = there
@@ -130,7 +133,26 @@ impl Files {
     }
 
     pub(super) fn put(&self, exchange: &mut Exchange, put: &Put) -> What {
-        self.try_put(exchange, put).unwrap_or_else(Into::into)
+        self.try_put(exchange, put).unwrap_or_else(|failure| self.failed(&put.path, failure))
+    }
+
+    /// The answer to a failure, of which the log is told where an operator can end it.
+    fn failed(&self, path: &[u8], failure: Failure) -> What {
+        if let Some(error) = &failure.2 {
+            self.complain(path, "written", error);
+        }
+        failure.into()
+    }
+
+    /// The answer where the folder for what is brought cannot be opened.
+    fn no_folder(&self, path: &[u8], error: io::Error) -> What {
+        let trouble = Trouble::from(error);
+        self.hear(path, &trouble);
+        match trouble {
+            Trouble::Missing => refuse(409, "There is no such folder."),
+            Trouble::Forbidden(_) => refuse(403, "The server is not allowed to write here."),
+            other => other.into(),
+        }
     }
 
     fn try_put(&self, exchange: &mut Exchange, put: &Put) -> Result<What, Failure> {
@@ -156,7 +178,7 @@ impl Files {
     }
 
     pub(super) fn form(&self, exchange: &mut Exchange, form: &Form) -> What {
-        self.try_form(exchange, form).unwrap_or_else(Into::into)
+        self.try_form(exchange, form).unwrap_or_else(|failure| self.failed(&form.path, failure))
     }
 
     fn try_form(&self, exchange: &mut Exchange, form: &Form) -> Result<What, Failure> {
@@ -168,13 +190,13 @@ impl Files {
         let (mut parts, mut brought) = (0, 0);
         loop {
             let (done, event) =
-                reader.read(&buffer).map_err(|_| Failure(400, "The form is not well-formed."))?;
+                reader.read(&buffer).map_err(|_| Failure(400, "The form is not well-formed.", None))?;
             let is_hungry = event == FormEvent::Incomplete;
             match event {
                 FormEvent::Part(part) => {
                     parts += 1;
                     if parts > MOST_PARTS {
-                        return Err(Failure(413, "The form has too many parts."));
+                        return Err(Failure(413, "The form has too many parts.", None));
                     }
                     // A field without a file chosen has an empty name.
                     if let Some(sent) = part.filename.filter(|name| !name.is_empty()) {
@@ -198,7 +220,7 @@ impl Files {
                         brought += 1;
                     }
                 }
-                FormEvent::End if brought == 0 => return Err(Failure(400, "The form has no file.")),
+                FormEvent::End if brought == 0 => return Err(Failure(400, "The form has no file.", None)),
                 FormEvent::End => return Ok(What::SeeOther(form.location.clone())),
                 FormEvent::Incomplete => {}
             }
@@ -219,22 +241,22 @@ impl Files {
             || matches!(name, b"." | b"..")
             || is_hidden && !self.rules.hidden
         {
-            return Err(Failure(400, "A file of the form has a name that is not taken."));
+            return Err(Failure(400, "A file of the form has a name that is not taken.", None));
         }
         Ok(name.to_vec())
     }
 }
 
-/// Why a file could not be brought: the status, and a line.
-struct Failure(u16, &'static str);
+/// Why a file could not be brought: the status, a line, and what the operator should hear of.
+struct Failure(u16, &'static str, Option<io::Error>);
 
-const TOO_LARGE: Failure = Failure(413, "The file is larger than is taken here.");
-const TAKEN: Failure = Failure(409, "Something is there under this name already.");
-const STANDS_IN: Failure = Failure(409, "This would be sent in place of a file that is there already.");
-const CUT_OFF: Failure = Failure(400, "The request ended too soon.");
+const TOO_LARGE: Failure = Failure(413, "The file is larger than is taken here.", None);
+const TAKEN: Failure = Failure(409, "Something is there under this name already.", None);
+const STANDS_IN: Failure = Failure(409, "This would be sent in place of a file that is there already.", None);
+const CUT_OFF: Failure = Failure(400, "The request ended too soon.", None);
 
 impl From<Failure> for What {
-    fn from(Failure(status, detail): Failure) -> Self {
+    fn from(Failure(status, detail, _): Failure) -> Self {
         refuse(status, detail)
     }
 }
@@ -245,13 +267,13 @@ impl From<io::Error> for Failure {
         match error.kind() {
             K::AlreadyExists | K::IsADirectory => TAKEN,
             K::PermissionDenied | K::ReadOnlyFilesystem => {
-                Self(403, "The server is not allowed to write here.")
+                Self(403, "The server is not allowed to write here.", Some(error))
             }
             K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
-                Self(507, "There is no room for the file.")
+                Self(507, "There is no room for the file.", Some(error))
             }
-            K::InvalidFilename => Self(400, "The name of the file is too long."),
-            _ => Self(500, "The server could not write the file."),
+            K::InvalidFilename => Self(400, "The name of the file is too long.", None),
+            _ => Self(500, "The server could not write the file.", Some(error)),
         }
     }
 }
@@ -260,15 +282,8 @@ impl From<io::Error> for Failure {
 fn broken(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::FileTooLarge => TOO_LARGE,
-        io::ErrorKind::TimedOut => Failure(408, "The file came too slowly."),
+        io::ErrorKind::TimedOut => Failure(408, "The file came too slowly.", None),
         _ => CUT_OFF,
-    }
-}
-
-fn no_folder(error: &io::Error) -> What {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => refuse(403, "The server is not allowed to write here."),
-        _ => refuse(409, "There is no such folder."),
     }
 }
 

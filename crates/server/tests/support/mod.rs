@@ -8,7 +8,7 @@ pub(crate) mod site;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stdserve_server::{Builder, Exchange, Log, Mount, Order, Server, Service, Settings, StdThreads};
@@ -20,11 +20,21 @@ pub(crate) fn ok(mut exchange: Exchange, body: &[u8]) {
     exchange.complete(body);
 }
 
-struct PrintLog;
+/// Prints what is said, and keeps the errors.
+#[derive(Default)]
+pub(crate) struct KeptLog(Mutex<Vec<String>>);
 
-impl Log for PrintLog {
+impl KeptLog {
+    /// What was said up to now that an operator should see.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Log for KeptLog {
     fn error(&self, message: &str) {
         eprintln!("error: {message}");
+        self.0.lock().unwrap().push(message.to_owned());
     }
 
     fn debug(&self, message: &str) {
@@ -36,6 +46,7 @@ impl Log for PrintLog {
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
+    pub(crate) log: Arc<KeptLog>,
 }
 
 impl Running {
@@ -68,8 +79,10 @@ impl Running {
         let listeners: Vec<_> =
             listeners.listeners().iter().map(|listener| listener.try_clone().unwrap()).collect();
         let LocalAddress::Tcp(address) = *listeners[0].local() else { panic!("no TCP listener") };
-        let builder = Server::builder(settings).listeners(listeners).log(Arc::new(PrintLog));
-        Self { server: more(builder).build(Arc::new(service), Arc::new(StdThreads)).unwrap(), address }
+        let log = Arc::new(KeptLog::default());
+        let builder = Server::builder(settings).listeners(listeners).log(Arc::clone(&log) as Arc<dyn Log>);
+        let server = more(builder).build(Arc::new(service), Arc::new(StdThreads)).unwrap();
+        Self { server, address, log }
     }
 
     pub(crate) fn connect(&self) -> Client {

@@ -52,11 +52,11 @@ pub(super) struct Handed {
 }
 
 impl SendFile {
-    /// As the options say; `None` where they name no folder. Files that may not be sent are told to `log`.
+    /// As the options say; `None` where they name no folder. Files that may not be sent, or cannot be read, are told to `log`.
     pub(crate) fn new(options: &WsgiOptions, log: Arc<dyn Log>) -> io::Result<Option<Self>> {
         let mut roots = Vec::new();
         for root in &options.sendfile_roots {
-            let files = folder(root)?;
+            let files = folder(root, &log)?;
             // An application may name the file by the folder's own path, or by one that links lead along.
             for path in [std::path::absolute(root)?, root.canonicalize()?] {
                 roots.push((with_slash(path.as_os_str().as_bytes()), Arc::clone(&files)));
@@ -64,7 +64,7 @@ impl SendFile {
         }
         let mut redirects = Vec::new();
         for (prefix, root) in &options.accel_roots {
-            redirects.push((with_slash(prefix.as_bytes()), folder(Path::new(root))?));
+            redirects.push((with_slash(prefix.as_bytes()), folder(Path::new(root), &log)?));
         }
         redirects.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         let any = !roots.is_empty() || !redirects.is_empty();
@@ -119,9 +119,9 @@ impl Handed {
     }
 }
 
-fn folder(root: &Path) -> io::Result<Arc<Files>> {
+fn folder(root: &Path, log: &Arc<dyn Log>) -> io::Result<Arc<Files>> {
     let options = Options { root: root.to_owned(), listing: false, ..Options::default() };
-    Ok(Arc::new(Files::new(options)?))
+    Ok(Arc::new(Files::new(options)?.log(Arc::clone(log))))
 }
 
 fn with_slash(path: &[u8]) -> Vec<u8> {
