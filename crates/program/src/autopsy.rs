@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use stdserve_server::{Case, Coroner, Late, Peer, Told};
 use stdserve_supervisor::{Level, WorkerSeat};
-use stdserve_sys::memory;
-use stdserve_sys::process::Pid;
+use stdserve_sys::process::{self, Pid};
 use stdserve_sys::signals::WakePipe;
 
 use crate::interpreter::{Hook, Interpreter, Stack};
@@ -241,8 +240,8 @@ fn seconds(time: Duration) -> String {
 }
 
 fn memory_used() -> String {
-    memory::resident(Pid::this())
-        .map_or_else(|_| "memory unknown".to_owned(), |bytes| format!("{} MiB resident", bytes >> 20))
+    process::sample(Pid::this())
+        .map_or_else(|_| "memory unknown".to_owned(), |sample| format!("{} MiB resident", sample.rss >> 20))
 }
 
 fn show(text: &mut String, stacks: &[Stack]) {

@@ -1,11 +1,12 @@
-//! What workers use, looked at once a second where a limit wants to know it.
+//! What the processes use, looked at once a second: for the figures, and for the limits of workers.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use stdserve_sys::memory;
+use stdserve_sys::process::{self, Pid};
 use stdserve_sys::scoreboard::{self, Row, Scoreboard, State};
 
+use crate::figures::Figures;
 use crate::machine::{Event, Machine};
 
 /// How often workers are looked at.
@@ -21,23 +22,40 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
-    /// When workers are to be looked at next; `None` where nothing wants to know.
+    /// When workers are to be looked at next; `None` where no limit wants to know. Figures wait for whatever wakes the
+    /// supervisor.
     pub(crate) fn deadline(&self, machine: &Machine, now: Instant) -> Option<Instant> {
         machine.needs_figures().then(|| self.last.map_or(now, |last| last + PERIOD))
     }
 
-    /// Looks, where it is time.
-    pub(crate) fn look(&mut self, machine: &Machine, board: &Scoreboard, now: Instant) -> Vec<Event> {
-        if self.deadline(machine, now).is_none_or(|due| due > now) {
+    /// Looks, where it is time. What was seen goes to the figures; what limits want to know comes back.
+    pub(crate) fn look(
+        &mut self,
+        machine: &Machine,
+        board: &Scoreboard,
+        figures: &mut Figures,
+        now: Instant,
+    ) -> Vec<Event> {
+        if self.last.is_some_and(|last| last + PERIOD > now) {
             return Vec::new();
         }
         self.last = Some(now);
+        for worker in machine.report().groups.iter().flat_map(|group| &group.workers) {
+            // One that cannot be looked at has just ended.
+            if let Some(pid) = worker.pid
+                && let Ok(sample) = process::sample(pid)
+            {
+                figures.saw(worker.slot, pid, sample);
+            }
+        }
+        if let Ok(sample) = process::sample(Pid::this()) {
+            figures.saw_own(sample);
+        }
         let clock = scoreboard::now();
         let measured = machine.to_measure().into_iter().filter_map(|(worker, pid, slot)| {
             let row = board.row(slot).filter(|row| row.pid.load(Ordering::Acquire) == pid.0)?;
             let requests = row.requests.load(Ordering::Relaxed);
-            // One that has just ended is looked at no more.
-            let rss = memory::resident(pid).ok()?;
+            let rss = figures.process(slot, pid)?.rss;
             Some(Event::Measured { worker, requests, rss, stuck: stuck(row, clock) })
         });
         measured.collect()

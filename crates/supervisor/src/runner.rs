@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use stdserve_sys::channel::Channel;
 use stdserve_sys::listener::Listener;
@@ -94,9 +94,6 @@ const HANDLED: [i32; 10] = [
 
 const SIGNALS: usize = 0;
 
-/// How often the supervisor looks at what the processes use.
-const MEASURE: Duration = Duration::from_secs(1);
-
 /// Who is at the other end of a channel. Templates and workers take their numbers from one counter, so that a number
 /// is a token of the poller too.
 #[derive(Debug)]
@@ -128,8 +125,6 @@ struct Runner<'a> {
     journal: Journal,
     autopsies: Autopsies,
     figures: Figures,
-    /// When the processes were last looked at.
-    measured: Option<Instant>,
     began: Instant,
     /// The level of the log, where an operator has set one.
     log_level: Option<u8>,
@@ -164,7 +159,6 @@ pub fn run(
         journal: Journal::default(),
         autopsies: Autopsies::default(),
         figures: Figures::new(scoreboard.rows().len(), SystemTime::now(), scoreboard::now()),
-        measured: None,
         began: Instant::now(),
         log_level: None,
     };
@@ -452,10 +446,9 @@ impl Runner<'_> {
             self.read(number, &mut events);
         }
         events.extend(said);
-        events.extend(self.limits.look(&self.machine, self.scoreboard, Instant::now()));
+        events.extend(self.limits.look(&self.machine, self.scoreboard, &mut self.figures, Instant::now()));
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
         events.push(Event::Tick);
-        self.measure();
         Ok(events)
     }
 
@@ -464,25 +457,6 @@ impl Runner<'_> {
         for (worker, pid, text) in self.autopsies.take(self.scoreboard, Instant::now()) {
             host.log(Level::Error, &text);
             self.journal.autopsy(worker, Some(pid), &text, SystemTime::now());
-        }
-    }
-
-    /// Looks at what the processes use, once a second. One that cannot be looked at has just ended.
-    fn measure(&mut self) {
-        let now = Instant::now();
-        if self.measured.is_some_and(|last| now.saturating_duration_since(last) < MEASURE) {
-            return;
-        }
-        self.measured = Some(now);
-        for worker in self.machine.report().groups.iter().flat_map(|group| &group.workers) {
-            if let Some(pid) = worker.pid.filter(|pid| !self.reaped.contains(pid))
-                && let Ok(sample) = process::sample(pid)
-            {
-                self.figures.saw(worker.slot, pid, sample);
-            }
-        }
-        if let Ok(sample) = process::sample(Pid::this()) {
-            self.figures.saw_own(sample);
         }
     }
 

@@ -19,13 +19,6 @@ pub fn limit_arenas(arenas: i32) {
     let _ = arenas;
 }
 
-/// Resident memory of a process in bytes (`/proc/PID/statm`).
-pub fn resident(pid: Pid) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages: Option<u64> = text.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok());
-    Ok(pages.ok_or(io::ErrorKind::InvalidData)? * rustix::param::page_size() as u64)
-}
-
 /// Memory of a process in bytes, each shared page divided by the number of its users (`/proc/PID/smaps_rollup`).
 pub fn proportional(pid: Pid) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -83,9 +76,9 @@ mod tests {
     #[test]
     fn this_process_uses_memory() {
         limit_arenas(2);
-        let resident = resident(Pid::this()).unwrap();
+        let resident = crate::process::sample(Pid::this()).unwrap().rss;
         assert!(resident > 100_000);
         assert!(proportional(Pid::this()).unwrap() <= resident * 2);
-        assert!(super::resident(Pid(u32::MAX)).is_err());
+        assert!(proportional(Pid(u32::MAX)).is_err());
     }
 }
