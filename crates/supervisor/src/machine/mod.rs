@@ -125,6 +125,10 @@ impl Machine {
             self.press_on(now, &mut actions);
         } else {
             self.fill(now, &mut actions);
+            if !self.was_ready && self.is_ready() && self.serving() > 0 {
+                self.was_ready = true;
+                actions.push(Action::Ready);
+            }
         }
         actions
     }
@@ -315,10 +319,6 @@ impl Machine {
         }
         if self.groups[index].is_tried_with(worker) {
             self.take_next(index, now, actions);
-        }
-        if !self.was_ready && self.is_ready() {
-            self.was_ready = true;
-            actions.push(Action::Ready);
         }
     }
 
