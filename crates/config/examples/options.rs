@@ -1,9 +1,9 @@
 //! Tries the command line without a server: `cargo run -p stdserve-config --example options -- --help`.
 
-use stdserve_config::{Command, Surroundings, UsageError, parse};
+use stdserve_config::{Command, Surroundings, UsageError, parse, without_python};
 
 fn main() {
-    match parse(std::env::args_os().skip(1), &Surroundings::of_process()) {
+    match parse(std::env::args_os().skip(1), &Surroundings::of_process(&without_python)) {
         Ok(Command::Print(text)) => print!("{text}"),
         Ok(Command::Run(program)) => println!("{program:#?}"),
         Ok(Command::Serve(serve)) => println!("{:#?}", serve.groups),

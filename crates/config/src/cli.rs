@@ -20,7 +20,7 @@ pub(crate) struct CommandLine {
     /// The arguments that are not options, in order.
     pub(crate) words: Vec<String>,
     /// `--config`.
-    pub(crate) config: Option<String>,
+    pub(crate) config: Vec<String>,
     /// `--help`, with the group's word or an empty text.
     pub(crate) help: Option<String>,
     pub(crate) version: bool,
@@ -31,7 +31,7 @@ pub(crate) struct CommandLine {
 /// The options that are about the configuration itself, and so belong to no settings: name, short flag,
 /// what stands for the value, help.
 pub(crate) const META: &[(&str, char, &str, &str)] = &[
-    ("config", 'c', "FILE", "Instead of stdserve.toml or pyproject.toml"),
+    ("config", 'c', "FILE", "TOML or Python, instead of the files in this folder"),
     ("print-config", '\0', "", "Show each value and where it came from, and exit"),
     ("check-config", '\0', "", "Load what is served as a worker would, and exit"),
     ("help", 'h', "[=GROUP]", "Show this, or a group in full: --help=limits"),
@@ -126,7 +126,7 @@ pub(crate) fn parse(argv: Vec<OsString>) -> Result<CommandLine, Problem> {
     Ok(CommandLine {
         given: all().filter(|opt| !opt.positional).filter_map(|opt| given(opt, &matches)).collect(),
         words: matches.get_many::<String>("words").into_iter().flatten().cloned().collect(),
-        config: last("config"),
+        config: matches.get_many("config").into_iter().flatten().cloned().collect(),
         help: last("help"),
         version: matches.get_flag("version"),
         check_config: matches.get_flag("check-config"),

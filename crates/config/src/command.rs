@@ -1,7 +1,7 @@
 //! From arguments, environment and files to what is to be done.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::app_spec::AppSpec;
 use crate::cli::{self, CommandLine};
@@ -16,7 +16,7 @@ use crate::service;
 use crate::services::{GroupSpec, ServiceKind};
 use crate::surroundings::Surroundings;
 use crate::verb::Verb;
-use crate::{completions, environment, file, help, report, suggest, up};
+use crate::{completions, environment, file, help, python_file, report, suggest, up};
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,8 +144,7 @@ fn control(line: CommandLine, verb: Verb, around: &Surroundings<'_>) -> Result<C
     if let Some(extra) = line.words.get(1) {
         problems.push(extra_word(extra, verb, None));
     }
-    let Gathered { given, problems, .. } =
-        gather(line.given, line.config.as_deref().map(Path::new), around, problems);
+    let Gathered { given, problems, .. } = gather(line.given, &line.config, Some(verb), around, problems);
     let configuration = resolve(given, problems)?;
     if line.print_config {
         return Ok(Command::Print(report::report(&configuration, verb)));
@@ -204,21 +203,23 @@ fn serve(
     if let Some(extra) = words.next() {
         problems.push(extra_word(&extra, verb, meant));
     }
-    let Gathered { given, contents, problems } =
-        gather(given, line.config.as_deref().map(Path::new), around, problems);
+    let Gathered { given, contents, problems, notes } =
+        gather(given, &line.config, Some(verb), around, problems);
     if verb == Verb::Up {
         let up = up::services(&given, &contents, around, problems)?;
         if line.print_config {
-            return Ok(Command::Print(up.report()));
+            return Ok(Command::Print(with_notes(up.report(), &notes)));
         }
         let shown = up.listing();
-        let (configuration, groups) = up.groups()?;
+        let (mut configuration, groups) = up.groups()?;
+        configuration.notes = notes;
         return Ok(Command::Serve(Box::new(Serve { verb, groups, configuration, shown, check, restart })));
     }
-    let configuration = resolve(given, problems)?;
+    let mut configuration = resolve(given, problems)?;
     if line.print_config {
-        return Ok(Command::Print(report::report(&configuration, verb)));
+        return Ok(Command::Print(with_notes(report::report(&configuration, verb), &notes)));
     }
+    configuration.notes = notes;
     let group = service::group(verb, &configuration, around).map_err(|problem| {
         // Who has services in the file most likely wants them.
         let forgotten = problem.source.is_none() && !contents.services.is_empty();
@@ -236,6 +237,16 @@ impl Serve {
         let (shown, groups) = (report::listing(&configuration, Verb::Serve), vec![group]);
         Ok(Self { verb: Verb::Serve, groups, configuration, shown, check: false, restart: false })
     }
+}
+
+/// What means nothing stands behind the rest, as comments.
+fn with_notes(mut text: String, notes: &[String]) -> String {
+    for line in notes.iter().flat_map(|note| note.lines()) {
+        text.push_str("# ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 /// An option of another verb.
@@ -270,17 +281,17 @@ pub fn parse_run(
     around: &Surroundings<'_>,
 ) -> Result<Configuration, UsageError> {
     let mut problems = Vec::new();
-    let mut config = None;
+    let mut config = Vec::new();
     let keywords = keywords.into_iter().filter_map(|(name, raw)| match (name.as_str(), raw) {
         ("config", Raw::Text(path)) => {
-            config = Some(path);
+            config.push(path);
             None
         }
         (_, raw) => Some((name, raw)),
     });
     let given = keyword_values(keywords, "run", |_| true, &mut problems);
-    let Gathered { given, problems, .. } = gather(given, config.as_deref().map(Path::new), around, problems);
-    resolve(given, problems)
+    let Gathered { given, problems, notes, .. } = gather(given, &config, None, around, problems);
+    Ok(Configuration { notes, ..resolve(given, problems)? })
 }
 
 /// `stdserve.Server(app, **options)`: keywords and defaults only, and no options of the supervisor.
@@ -329,22 +340,48 @@ struct Gathered {
     given: Vec<Given>,
     contents: file::Contents,
     problems: Vec<Problem>,
+    notes: Vec<String>,
 }
 
 /// Adds environment and files to what was given as arguments.
 fn gather(
     mut given: Vec<Given>,
-    config: Option<&Path>,
+    config: &[String],
+    verb: Option<Verb>,
     around: &Surroundings<'_>,
     mut problems: Vec<Problem>,
 ) -> Gathered {
-    let (values, named) = environment::read(around, &mut problems);
+    let (values, in_environment) = environment::read(around, &mut problems);
     given.extend(values);
     let by = match config {
-        Some(_) => Source::CommandLine("--config".into()),
-        None => Source::Environment(environment::CONFIG.into()),
+        [_, ..] => Source::CommandLine("--config".into()),
+        [] => Source::Environment(environment::CONFIG.into()),
     };
-    let mut contents = file::read(config.or(named.as_deref()), &by, around, &mut problems);
+    let mut named: Vec<_> = config.iter().map(PathBuf::from).collect();
+    if named.is_empty() {
+        named.extend(in_environment);
+    }
+    // One of each kind; of several the last counts. What is named stands in the place of all that is looked for.
+    let (in_python, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|path| python_file::is_one(path));
+    let mut contents = match (in_python.last(), others.last()) {
+        (Some(_), None) => file::Contents::default(),
+        (_, other) => file::read(other.map(PathBuf::as_path), &by, around, &mut problems),
+    };
     given.append(&mut contents.given);
-    Gathered { given, contents, problems }
+    let looked_for: &[&str] = match verb {
+        // gunicorn serves one application.
+        Some(Verb::Serve | Verb::Stop | Verb::Reload | Verb::Status) => &python_file::NAMES,
+        Some(Verb::Up | Verb::Rpc | Verb::Tcp | Verb::Udp) => &python_file::NAMES[..1],
+        // Others run no Python; a program that calls `stdserve.run` names the file.
+        _ => &[],
+    };
+    let python = match (in_python.last(), others.last()) {
+        (Some(path), _) => Some((path.as_path(), Some(&by))),
+        (None, Some(_)) => None,
+        (None, None) => python_file::discover(looked_for, around).map(|path| (path, None)),
+    };
+    let read = python.map(|(path, by)| python_file::read(path, by, around, &mut problems));
+    let mut python = read.unwrap_or_default();
+    given.append(&mut python.given);
+    Gathered { given, contents, problems, notes: python.notes }
 }

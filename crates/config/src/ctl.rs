@@ -227,6 +227,7 @@ mod tests {
             env: env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect(),
             cwd: "/".into(),
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            python: &crate::without_python,
         };
         parse(words.iter().map(OsString::from).collect(), &around).map_err(|error| error.to_string())
     }

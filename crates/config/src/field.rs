@@ -303,6 +303,23 @@ impl Field {
         }
     }
 
+    /// The value as TOML, times in seconds and sizes in bytes.
+    pub(crate) fn show_plain(&self, settings: &Settings) -> Option<String> {
+        let mut copy = settings.clone();
+        let seconds = |time: Duration| {
+            let whole = time.subsec_nanos() == 0;
+            if whole { time.as_secs().to_string() } else { time.as_secs_f64().to_string() }
+        };
+        match *self {
+            Self::Time(place, _) => Some(seconds(*place(&mut copy))),
+            Self::MaybeTime(place, _) => (*place(&mut copy)).map(seconds),
+            Self::Memory(place, _) => Some(place(&mut copy).to_string()),
+            Self::Size(place) => Some(place(&mut copy).to_string()),
+            Self::MaybeSize(place) => (*place(&mut copy)).map(|size| size.to_string()),
+            _ => self.show(settings),
+        }
+    }
+
     /// The value as TOML, or nothing where the option has none.
     pub fn show(&self, settings: &Settings) -> Option<String> {
         // A place leads to a mutable value; a copy keeps this a reader.

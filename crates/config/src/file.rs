@@ -51,11 +51,6 @@ pub(crate) fn read(
     problems: &mut Vec<Problem>,
 ) -> Contents {
     if let Some(path) = named {
-        if path.extension().is_some_and(|ending| ending == "py") {
-            let message = format!("`{}` is a Python file; this version reads TOML only", path.display());
-            problems.push(Problem::new(by.clone(), message));
-            return Contents::default();
-        }
         return match (around.read)(&around.cwd.join(path)) {
             Ok(text) => contents(path, &text, problems).unwrap_or_default(),
             Err(error) => {
@@ -163,7 +158,7 @@ fn services(
     services.into_iter().map(|(_, table)| table).collect()
 }
 
-fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
+pub(crate) fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
     let text = |value: &Spanned<DeValue<'_>>| match scalar(value.get_ref())? {
         Raw::Text(text) => Ok(text),
         other => Err(format!("has the entry {other}; a list here holds texts")),

@@ -15,7 +15,8 @@ use crate::value::switch;
 pub(crate) enum Rank {
     Default,
     File,
-    // A Python configuration file will rank here.
+    /// A configuration file in Python.
+    Python,
     /// Variables that are not ours alone: `PORT`, `WEB_CONCURRENCY`.
     Platform,
     Environment,
@@ -91,6 +92,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// Their sources.
     pub sources: Sources,
+    /// What of a configuration file in Python means nothing here, each for a line of the log.
+    pub notes: Vec<String>,
 }
 
 impl Configuration {
@@ -127,7 +130,7 @@ pub(crate) fn lay(mut given: Vec<Given>, problems: &mut Vec<Problem>) -> Configu
     if settings.factory {
         settings.targets.app = settings.targets.app.map(crate::app_spec::AppSpec::as_factory);
     }
-    Configuration { settings, sources }
+    Configuration { settings, sources, notes: Vec::new() }
 }
 
 fn complaint(raw: &Raw, why: &str) -> String {

@@ -16,10 +16,12 @@ mod error;
 mod field;
 mod file;
 pub mod generate;
+mod gunicorn;
 mod help;
 mod layers;
 pub mod option;
 pub mod options;
+mod python_file;
 mod reload;
 mod report;
 mod run_script;
@@ -40,6 +42,7 @@ pub use command::{Command, Control, Order, Serve, parse, parse_run, parse_server
 pub use ctl::{Ctl, CtlOrder, CtlServer};
 pub use error::{Problem, Source, UsageError};
 pub use field::{Check, Field, Pair, PairKind, Place, Raw};
+pub use gunicorn::gunicorn_settings;
 pub use layers::{Configuration, Sources};
 pub use reload::{Kept, keep_fixed};
 pub use report::Shown;
@@ -54,5 +57,5 @@ pub use settings::{
     Operations, Preload, Process, Proxy, Recycling, Reload, Rlimits, Settings, Timeouts, TrustedPeer,
     Workers,
 };
-pub use surroundings::Surroundings;
+pub use surroundings::{Surroundings, without_python};
 pub use verb::Verb;

@@ -89,7 +89,8 @@ mod tests {
             let ours = path.ends_with("stdserve.toml").then(|| file.to_owned());
             ours.ok_or_else(|| std::io::ErrorKind::NotFound.into())
         };
-        let around = Surroundings { env: Vec::new(), cwd: "/srv".into(), read: &read };
+        let python = crate::without_python;
+        let around = Surroundings { env: Vec::new(), cwd: "/srv".into(), read: &read, python: &python };
         match parse(argv.iter().copied(), &around) {
             Ok(Command::Serve(serve)) => *serve,
             other => panic!("{other:?}"),

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use proptest::prelude::*;
-use stdserve_config::{Preload, Raw, Source, Surroundings, parse, parse_run, parse_server};
+use stdserve_config::{Preload, Raw, Source, Surroundings, parse, parse_run, parse_server, without_python};
 use world::{binds, error, printed, run, serve, target};
 
 #[test]
@@ -271,7 +271,7 @@ fn errors_of_the_command_line() {
         ),
         (
             error(&["a", "-c", "gunicorn.conf.py"], &[], &[]),
-            "error: --config: `gunicorn.conf.py` is a Python file; this version reads TOML only",
+            "error: --config: gunicorn.conf.py cannot be read: no such file",
         ),
         (
             error(&["--help=limit"], &[], &[]),
@@ -300,7 +300,7 @@ fn a_value_cannot_play_with_the_terminal() {
 fn arguments_that_are_not_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let read = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
-    let around = Surroundings { env: Vec::new(), cwd: "/".into(), read: &read };
+    let around = Surroundings { env: Vec::new(), cwd: "/".into(), read: &read, python: &without_python };
     let argv = [std::ffi::OsString::from_vec(vec![b'a', 0xff])];
     assert!(parse(argv, &around).expect_err("refused").to_string().contains("not valid UTF-8"));
 }
@@ -353,8 +353,12 @@ fn check_config_version_and_completions() {
 #[test]
 fn keywords_of_run() {
     let read = |_: &Path| Ok("threads = 2\nworkers = 2".to_owned());
-    let around =
-        Surroundings { env: vec![("STDSERVE_WORKERS".into(), "3".into())], cwd: "/".into(), read: &read };
+    let around = Surroundings {
+        env: vec![("STDSERVE_WORKERS".into(), "3".into())],
+        cwd: "/".into(),
+        read: &read,
+        python: &without_python,
+    };
     let bind = Raw::List(vec![":1".into(), "unix:a,b".into()]);
     let run = |pairs: &[(&str, Raw)]| {
         parse_run(pairs.iter().map(|(name, raw)| ((*name).to_owned(), raw.clone())), &around)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use stdserve_config::option::Group;
-use stdserve_config::{Command, Surroundings, Verb, generate, parse};
+use stdserve_config::{Command, Surroundings, Verb, generate, parse, without_python};
 
 /// Compares a file, named from the repository's root, with what it should hold.
 fn check(name: &str, wanted: &str) {
@@ -18,7 +18,7 @@ fn check(name: &str, wanted: &str) {
 
 fn help(arguments: &[&str]) -> String {
     let read = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-    let around = Surroundings { env: Vec::new(), cwd: "/".into(), read: &read };
+    let around = Surroundings { env: Vec::new(), cwd: "/".into(), read: &read, python: &without_python };
     match parse(arguments, &around) {
         Ok(Command::Print(text)) => text,
         other => panic!("{other:?}"),

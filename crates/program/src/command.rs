@@ -1,13 +1,16 @@
 //! The command: reads the options, opens the listeners, and becomes the supervisor.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stdserve_config::{Command, Configuration, GroupSpec, Serve, Shown, Surroundings, UsageError};
+use stdserve_config::{
+    Command, Configuration, GroupSpec, Serve, Shown, Surroundings, UsageError, without_python,
+};
 use stdserve_supervisor::{Configured, Host, Level, Plane, Policy, Setting, TemplateSeat, exit_code};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError};
@@ -22,13 +25,16 @@ use crate::{admin, banner, control, ctl, listen, services, template, watcher};
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
 
+/// How long a configuration file in Python may run while a server waits for what it says.
+pub const SHORT: Duration = Duration::from_secs(5);
+
 /// Runs the command with these arguments (without the program's name), and returns its exit code.
 pub fn main(interpreter: &mut dyn Interpreter, argv: &[OsString]) -> i32 {
     if let Err(error) = process::fill_standard_streams() {
         return complain(&format!("/dev/null cannot be opened: {error}"), exit_code::USAGE);
     }
-    let around = Surroundings::of_process();
-    let serve = match stdserve_config::parse(argv.iter().cloned(), &around) {
+    let around = Surroundings::of_process(&without_python);
+    let serve = match parse(interpreter, argv, &around, None) {
         Ok(Command::Print(text)) => {
             // A reader that has left wants no more of it.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -43,12 +49,24 @@ pub fn main(interpreter: &mut dyn Interpreter, argv: &[OsString]) -> i32 {
     if serve.check {
         return check(interpreter, &serve);
     }
-    let again = || match stdserve_config::parse(argv.iter().cloned(), &around)? {
+    let again = |interpreter: &mut dyn Interpreter| match parse(interpreter, argv, &around, Some(SHORT))? {
         Command::Serve(serve) => Ok(*serve),
         // The same words ask for the same thing, whatever the files say.
         _ => Err(UsageError::new(None, "the command line does not say what to serve", None)),
     };
     start(interpreter, serve, &again).unwrap_or_else(|error| complain(&error, exit_code::USAGE))
+}
+
+/// Reads the options. A configuration file in Python is run by a child of this process, for at most `limit`.
+fn parse(
+    interpreter: &mut dyn Interpreter,
+    argv: &[OsString],
+    around: &Surroundings<'_>,
+    limit: Option<Duration>,
+) -> Result<Command, UsageError> {
+    let interpreter = RefCell::new(interpreter);
+    let python = |file: &Path| interpreter.borrow_mut().read_configuration(file, limit);
+    stdserve_config::parse(argv.iter().cloned(), &around.with_python(&python))
 }
 
 /// Prints an error for the user, and returns `code`.
@@ -63,6 +81,9 @@ pub fn complain(error: &dyn fmt::Display, code: i32) -> i32 {
 fn check(interpreter: &mut dyn Interpreter, serve: &Serve) -> i32 {
     if let Err(error) = change_folder(&serve.configuration).and_then(|()| check_files(serve)) {
         return complain(&error, exit_code::USAGE);
+    }
+    for note in &serve.configuration.notes {
+        let _ = writeln!(io::stderr(), "warning: {note}");
     }
     for group in &serve.groups {
         if let Err(why) = interpreter.prepare(&group.settings) {
@@ -136,6 +157,9 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve, again: Again<'_>) 
     if let Some(trouble) = trouble {
         log.say(Level::Info, &trouble);
     }
+    for note in &serve.configuration.notes {
+        log.say(Level::Warning, note);
+    }
     memory::limit_arenas(ARENAS);
     if let Err(error) = limits::raise_descriptors() {
         log.say(Level::Warning, &format!("the limit on open files could not be raised: {error}"));
@@ -159,7 +183,7 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve, again: Again<'_>) 
 }
 
 /// Reads the configuration again.
-pub type Again<'a> = &'a dyn Fn() -> Result<Serve, UsageError>;
+pub type Again<'a> = &'a dyn Fn(&mut dyn Interpreter) -> Result<Serve, UsageError>;
 
 fn open_log(configuration: &Configuration) -> Result<ErrorLog, UsageError> {
     ErrorLog::open(&configuration.settings.logging)
@@ -195,10 +219,13 @@ struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Reads the configuration again, and checks it. The supervisor's own log follows it at once.
     fn read_again(&mut self) -> Result<(), UsageError> {
-        let (serve, kept) = stdserve_config::keep_fixed(&self.serve, (self.again)()?);
+        let (serve, kept) = stdserve_config::keep_fixed(&self.serve, (self.again)(self.interpreter)?);
         check_files(&serve)?;
         self.setup.log = Arc::new(open_log(&serve.configuration)?);
         self.serve = serve;
+        for note in &self.serve.configuration.notes {
+            self.setup.log.say(Level::Warning, note);
+        }
         for text in kept.warnings() {
             self.setup.log.say(Level::Warning, &text);
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use stdserve_config::{GroupSpec, RunScript, ServiceSpec, Settings};
 use stdserve_server::{Log, Service, StdThreads, ThreadSource};
@@ -143,9 +144,9 @@ pub trait Interpreter: ForkHooks {
     fn settle(&mut self, force: bool) -> Result<Option<String>, String>;
 
     /// Reads a configuration file in Python, in a process of its own: its settings as a TOML document
-    /// (`stdserve_config::Surroundings` says of what form).
-    fn read_configuration(&mut self, file: &Path) -> Result<String, String> {
-        let _ = file;
+    /// (`stdserve_config::Surroundings` says of what form). That process is ended after `limit`.
+    fn read_configuration(&mut self, file: &Path, limit: Option<Duration>) -> Result<String, String> {
+        let _ = (file, limit);
         Err(NO_PYTHON.to_owned())
     }
 

@@ -24,9 +24,10 @@ mod warden;
 mod watcher;
 mod worker;
 
-pub use command::{Again, complain, main, start};
+pub use command::{Again, SHORT, complain, main, start};
 pub use engine::settings;
 pub use interpreter::{Hook, Interpreter, NoInterpreter, Place, Scene, Stack, Woken};
 pub use listen::addresses;
 pub use log::ErrorLog;
+pub use stdserve_supervisor::Level;
 pub use watcher::Watcher;

@@ -1,11 +1,14 @@
 //! The command, and `stdserve.run`, which is the command for a program that has its application already.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
+use std::path::Path;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use stdserve_config::{AppSpec, Serve, Surroundings, UsageError};
+use stdserve_config::{AppSpec, Serve, Surroundings, UsageError, without_python};
+use stdserve_program::Interpreter;
 use stdserve_sys::{process, signals};
 
 use crate::embedded;
@@ -25,10 +28,14 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
 pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<i32> {
     let usage = |error: UsageError| PyValueError::new_err(error.plain());
     let keywords = embedded::keywords(options)?;
-    let around = Surroundings::of_process();
-    let read = || stdserve_config::parse_run(keywords.clone(), &around);
+    let around = Surroundings::of_process(&without_python);
+    let read = |interpreter: &mut dyn Interpreter, limit| {
+        let interpreter = RefCell::new(interpreter);
+        let python = |file: &Path| interpreter.borrow_mut().read_configuration(file, limit);
+        stdserve_config::parse_run(keywords.clone(), &around.with_python(&python))
+    };
     // What is wrong with the options is said first.
-    let configuration = read().map_err(usage)?;
+    let configuration = read(&mut CPython::new(py, None), None).map_err(usage)?;
     let (spec, object) = match app.cast::<PyString>() {
         Ok(name) => {
             let wrong = |why| PyValueError::new_err(format!("`{name}` {why}"));
@@ -45,7 +52,9 @@ pub(crate) fn run(py: Python<'_>, app: &Bound<'_, PyAny>, options: &Bound<'_, Py
         }
     };
     process::assert_single_threaded().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    let again = || Serve::application(spec.clone(), read()?);
+    let again = |interpreter: &mut dyn Interpreter| {
+        Serve::application(spec.clone(), read(interpreter, Some(stdserve_program::SHORT))?)
+    };
     let serve = Serve::application(spec.clone(), configuration).map_err(usage)?;
     let code = stdserve_program::start(&mut CPython::new(py, object), serve, &again).map_err(usage);
     // The program goes on, and wants its signals back.

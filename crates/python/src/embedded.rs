@@ -78,6 +78,7 @@ impl Embedded {
                 environ: None,
                 log: None,
                 sendfile: SendFile::new(&options.wsgi, Arc::clone(&log))?.map(Arc::new),
+                around: None,
             },
             Arc::clone(&log),
         )?;

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stdserve_config::{AppSpec, Program, RunScript, ServiceKind, ServiceSpec, Settings};
-use stdserve_program::{Interpreter, Place, Stack, Woken};
+use stdserve_program::{ErrorLog, Hook, Interpreter, Place, Scene, Stack, Woken};
 use stdserve_server::{Service, ThreadSource};
 use stdserve_sys::process::ForkHooks;
 use stdserve_sys::signals::{self, SIGINT, SIGQUIT, SIGTERM, WakePipe};
 
 use crate::crew_threads::PythonThreads;
 use crate::gateway::{report, running};
-use crate::{preload, services, stacks};
+use crate::{hooks, preload, services, stacks};
 
 /// The interpreter that runs this extension. Having the token says that the main thread is attached to it.
 pub(crate) struct CPython<'py> {
@@ -30,12 +32,14 @@ pub(crate) struct CPython<'py> {
     raised: Option<PyErr>,
     /// Watches the import while it preloads.
     audit: Option<preload::Audit>,
+    /// Functions of a configuration file are there to be called.
+    hooked: bool,
 }
 
 impl<'py> CPython<'py> {
     /// `object`: the application, where the program has made one already.
     pub(crate) fn new(py: Python<'py>, object: Option<Py<PyAny>>) -> Self {
-        Self { py, object, loaded: HashMap::new(), raised: None, audit: None }
+        Self { py, object, loaded: HashMap::new(), raised: None, audit: None, hooked: false }
     }
 
     /// What ended the program that was run, if it was an exception.
@@ -113,9 +117,13 @@ impl Interpreter for CPython<'_> {
         set().map_err(|error| error.to_string())
     }
 
-    /// `--pythonpath`.
+    /// `--env` and `--pythonpath`.
     fn prepare(&mut self, settings: &Settings) -> Result<(), String> {
         let insert = || -> PyResult<()> {
+            let environment = self.py.import("os")?.getattr("environ")?;
+            for (name, value) in &settings.process.env {
+                environment.set_item(name, value)?;
+            }
             let path = self.py.import("sys")?.getattr("path")?;
             for folder in settings.process.pythonpath.iter().rev() {
                 path.call_method1("insert", (0, folder.as_os_str()))?;
@@ -133,6 +141,36 @@ impl Interpreter for CPython<'_> {
         let object = services::load(self.py, &service.kind, spec).map_err(|error| error.message)?;
         self.loaded.insert(service.name.clone(), object);
         Ok(())
+    }
+
+    fn read_configuration(&mut self, file: &Path, limit: Option<Duration>) -> Result<String, String> {
+        hooks::describe(self.py, self, file, limit)
+    }
+
+    fn load_hooks(&mut self, scene: Scene<'_>) -> Result<(), String> {
+        let Some(file) = scene.settings.process.python_file.clone() else { return Ok(()) };
+        hooks::load(self.py, &file, scene)
+            .map_err(|error| format!("{} failed\n{}", file.display(), report::traceback(self.py, &error)))?;
+        self.hooked = true;
+        Ok(())
+    }
+
+    fn has_hook(&self, hook: Hook) -> bool {
+        self.hooked && hooks::has(self.py, hook).unwrap_or(false)
+    }
+
+    fn hook(&self, hook: Hook) -> Result<(), String> {
+        if !self.hooked {
+            return Ok(());
+        }
+        let application = self.object.as_ref().or_else(|| self.loaded.values().next());
+        hooks::call(self.py, hook, application)
+    }
+
+    fn log_to(&mut self, log: Arc<ErrorLog>) {
+        if self.hooked {
+            let _ = hooks::log_to(self.py, log);
+        }
     }
 
     fn begin_preload(&mut self) {

@@ -3,7 +3,7 @@
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
 //! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can; [`preload`] looks at what an import
-//! leaves behind, [`stacks`] at what threads do. `dropin` is the engine under the drop-in
+//! leaves behind, [`hooks`] runs configuration files, [`stacks`] looks at what threads do. `dropin` is the engine under the drop-in
 //! modules; `selectors` waits for `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
@@ -14,6 +14,7 @@ mod crew_threads;
 mod dropin;
 mod embedded;
 mod gateway;
+mod hooks;
 mod interpreter;
 mod preload;
 mod selectors;

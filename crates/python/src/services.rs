@@ -11,7 +11,7 @@ use stdserve_server::Service;
 use crate::app::{self, LoadError};
 use crate::gateway::handler::{self, HandlerGateway, Kind};
 use crate::gateway::rpc::{self, RpcGateway};
-use crate::gateway::wsgi::{Options, SendFile, WsgiGateway};
+use crate::gateway::wsgi::{Around, Options, SendFile, WsgiGateway};
 
 /// Imports what a service names, and checks that it can be such a service.
 pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result<Py<PyAny>, LoadError> {
@@ -51,6 +51,10 @@ pub(crate) fn service(
                 environ: None,
                 log: None,
                 sendfile: SendFile::new(options, Arc::clone(place.log))?.map(Arc::new),
+                around: match place.settings.process.python_file {
+                    Some(_) => Around::of_configuration(py)?,
+                    None => None,
+                },
             };
             Ok(Arc::new(WsgiGateway::new(py, object, options, Arc::clone(place.log))?))
         }

@@ -17,10 +17,12 @@ Every option can be given in several places. Where more than one speaks, the fir
 1. the command line (or the keywords of `stdserve.run`): `--keep-alive 10s`, `keep_alive=\"10s\"`;
 2. the environment: `STDSERVE_KEEP_ALIVE=10s`; after these, variables that platforms share (`PORT`, \
 `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS`, `NO_COLOR`);
-3. a file: `keep-alive = \"10s\"`, with `-` or `_`, in `stdserve.toml`, or under `[tool.stdserve]` in \
-`pyproject.toml` where there is no `stdserve.toml`; both are looked for in the folder where the server is started. \
-`--config` or `STDSERVE_CONFIG` names another file;
-4. the default.
+3. a file in Python: `keep_alive = \"10s\"` in `stdserve_conf.py`, or an existing `gunicorn.conf.py` \
+([hooks.md](hooks.md)), in the folder where the server is started;
+4. a file: `keep-alive = \"10s\"`, with `-` or `_`, in `stdserve.toml`, or under `[tool.stdserve]` in \
+`pyproject.toml` where there is no `stdserve.toml`; both are looked for in the same folder. \
+`--config` (one of each kind) or `STDSERVE_CONFIG` names another file, which stands in the place of all of these;
+5. the default.
 
 `--print-config` shows each value and where it came from, in a form that can be used as `stdserve.toml`. An unknown \
 or misspelt option, key or `STDSERVE_` variable is an error (exit code 2).

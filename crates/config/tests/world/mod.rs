@@ -27,8 +27,11 @@ pub fn run(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Resul
     let read = |path: &Path| {
         files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     };
+    // What such a file gives when it is run is what stands in it here.
+    let python =
+        |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| "no such file".to_owned());
     let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    parse(argv, &Surroundings { env, cwd: "/srv".into(), read: &read })
+    parse(argv, &Surroundings { env, cwd: "/srv".into(), read: &read, python: &python })
 }
 
 pub fn serve(argv: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Serve {

@@ -6,6 +6,7 @@
 //! Nothing that Python can reach points into a thread's stack or into a borrowed value: an application may swap stacks
 //! (greenlets), keep any object, and call it late from anywhere.
 
+mod around;
 mod environ;
 mod errors;
 mod file_wrapper;
@@ -27,6 +28,8 @@ use stdserve_server::{Exchange, Log, Outcome, Peer, Run, Service};
 use super::context::Contexts;
 use super::text::{native, references};
 use super::{child, report, running};
+pub(crate) use around::Around;
+use around::Told;
 use environ::EnvironMaker;
 use errors::ErrorStream;
 use file_wrapper::{FileTypes, FileWrapper};
@@ -50,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) log: Option<Py<PyAny>>,
     /// The folders whose files it may have the server send.
     pub(crate) sendfile: Option<Arc<SendFile>>,
+    /// What is called around each request.
+    pub(crate) around: Option<Around>,
 }
 
 /// What all requests share.
@@ -151,6 +156,21 @@ impl WsgiGateway {
                 return response::answer_500(exchange);
             }
         };
+        let told = match &self.fixed.options.around {
+            None => None,
+            Some(around) => match around.before(&environ, &mut exchange) {
+                Ok(told) => told,
+                Err(error) => {
+                    let request = report::request(&exchange);
+                    self.say(
+                        py,
+                        &format!("{request}: pre_request failed\n{}", report::traceback(py, &error)),
+                    );
+                    let _ = desk.contexts.exit(context);
+                    return response::answer_500(exchange);
+                }
+            },
+        };
         input.get().begin(body);
         desk.callables.responder().begin(exchange);
         let called = call(&self.application, &environ, desk.callables.start_response(py));
@@ -166,6 +186,9 @@ impl WsgiGateway {
             self.log.error(&format!("the application left its context: {error}"));
         }
         desk.callables.responder().take(Phase::Over);
+        if let Some(Err(error)) = told.map(Told::after) {
+            self.say(py, &report::traceback(py, &error));
+        }
         if let Some((log, logged)) = logged {
             self.tell(py, log, &logged);
         }
