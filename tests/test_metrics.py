@@ -234,6 +234,7 @@ def test_a_killed_worker_leaves_its_figures(serve: Serve, admin: Admin, gate: Ga
     assert requests_now(admin) == []
     assert after.sum(REQUESTS) == 26
     assert after.sum("stdserve_requests_unfinished_total") == 1
+    assert after.each("stdserve_restarts_total", "cause") in ({"SIGKILL": 1}, {"early": 1})
     # The one that ran was taken from the queue, and never came back.
     assert after.sum(QUEUE + "_count") == after.sum(APPLICATION + "_count") + 1 == 27
 
@@ -247,11 +248,33 @@ def test_a_reload_loses_no_figure(serve: Serve, admin: Admin) -> None:
     old = set(server.wait_workers(2))
     server.signal(signal.SIGHUP)
     until(lambda: len(new := set(server.workers())) == 2 and not new & old, "all are replaced")
-    after = admin.figures()
+    after = seen(
+        admin, lambda now: now.sum("stdserve_restarts_total", cause="reload") == 2, "both are counted"
+    )
     never_fell(before, after)
     assert after.sum(REQUESTS) == 20
     assert after.sum("stdserve_requests_unfinished_total") == 0
     assert after.sum("stdserve_generation") == 2
+
+
+def test_recycling_loses_no_figure(serve: Serve, admin: Admin) -> None:
+    """Workers that have answered enough are replaced; what they answered is still counted, each once."""
+    server = serve(admin=admin.option, workers=2, max_requests=50)
+    restarts = "stdserve_restarts_total"
+    sent = 0
+    server.wait_workers(2)
+    last = admin.figures()
+    while last.sum(restarts, cause="max-requests") < 3:
+        for _ in range(20):
+            assert server.get("/hello").status == 200
+            sent += 1
+        now = admin.figures()
+        never_fell(last, now)
+        last = now
+    figures = seen(admin, lambda now: now.sum(REQUESTS) == sent, "all are counted")
+    assert figures.each(restarts, "cause").keys() == {"max-requests"}
+    assert figures.sum("stdserve_requests_unfinished_total") == 0
+    assert figures.sum(QUEUE + "_count") == figures.sum(APPLICATION + "_count") == sent
 
 
 def test_no_counter_falls_under_load_while_workers_are_killed_and_replaced(
