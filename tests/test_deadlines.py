@@ -1,9 +1,11 @@
-"""Requests that take too long: what their clients are told, what is found out, and that nobody else is touched."""
+"""Requests that take too long: what clients are told, what is found out, that nobody else is touched."""
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+from contextlib import ExitStack
 
 import pytest
 
@@ -149,22 +151,49 @@ def test_c_that_holds_the_lock_of_the_interpreter(serve: Serve, gate: Gate) -> N
     """In one worker of two: its client is answered, the other worker goes on, it is named and replaced."""
     server = serve(APP, workers=2, timeout="500ms", queue_timeout="200ms")
     before = server.wait_workers(2)
-    stuck = server.client()
-    stuck.send(request(target="/holds_the_lock_of_the_interpreter"))
-    pid = int(until(lambda: next((n for n in before if gate.count(f"holding {n}")), 0), "the call in C"))
-    # Its loop needs no interpreter.
-    assert stuck.read().status == 504
-    other = next(worker for worker in before if worker != pid)
-    with server.client() as client:
-        answers = [client.ask("/pid") for _ in range(20)]
-    assert {answer.status for answer in answers} <= {200, 503}
-    server.log.wait(r"stacks of worker %d, whose interpreter's lock cannot be had" % pid)
+    with ExitStack() as stack:
+        of: dict[int, Client] = {}
+        while len(of) < 2:
+            client = stack.enter_context(server.client())
+            of.setdefault(int(client.ask("/pid").text), client)
+        pid, other = before
+        of[pid].send(request(target="/holds_the_lock_of_the_interpreter"))
+        gate.wait(f"holding {pid}")
+        # Its loop needs no interpreter.
+        assert of[pid].read().status == 504
+        for _ in range(100):
+            assert of[other].ask("/pid").text == str(other)
+    server.log.wait(rf"stacks of worker {pid}, whose interpreter's lock cannot be had")
     server.log.wait(r"GET /holds_the_lock_of_the_interpreter")
     server.log.wait(r'late\.py", line \d+ in holds_the_lock_of_the_interpreter')
     until(lambda: pid not in server.workers() and len(server.workers()) == 2, "the worker replaced")
     assert other in server.workers()
-    stuck.close()
     assert ask(server, "/pid") == 200
+
+
+def test_who_comes_while_the_interpreter_cannot_be_had_is_left_to_other_workers(
+    serve: Serve, gate: Gate
+) -> None:
+    """A worker that can only refuse accepts nobody, as long as another serves."""
+    server = serve(APP, workers=2, queue_timeout="200ms")
+    before = server.wait_workers(2)
+    with ExitStack() as stack:
+        of: dict[int, Client] = {}
+        while len(of) < 2:
+            client = stack.enter_context(server.client())
+            of.setdefault(int(client.ask("/pid").text), client)
+        pid = before[0]
+        second = stack.enter_context(server.client())
+        while int(second.ask("/pid").text) != pid:
+            second = stack.enter_context(server.client())
+        of[pid].send(request(target="/holds_the_lock_of_the_interpreter"))
+        gate.wait(f"holding {pid}")
+        # From now on it is known to wait for its interpreter.
+        assert second.ask("/pid").status == 503
+        for _ in range(100):
+            assert ask(server, "/pid") == 200
+        assert pid in server.workers()
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_slow_requests_are_told_once_for_a_place(serve: Serve, gate: Gate) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
-import gate
+import stdserve
 import steady_app
 
-import stdserve
+import gate
 
 Environ = dict[str, Any]
 Start = Callable[..., Callable[[bytes], object]]
@@ -91,7 +91,7 @@ def swallows(environ: Environ, start_response: Start) -> Iterable[bytes]:
         while True:
             try:
                 time.sleep(0.001)
-            except Exception:  # noqa: S112 # what is shown
+            except Exception:  # what is shown
                 continue
     except BaseException as error:
         gate.tell(f"ended by {type(error).__module__}.{type(error).__name__}: {error}")
@@ -175,7 +175,7 @@ def holds_the_lock_of_the_interpreter(environ: Environ, start_response: Start) -
 
 
 def around(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    """Takes about as long as it may, in Python, and tells of a time-out that came before its own time was over."""
+    """Takes about as long as it may, in Python; tells of a time-out that came before its time was over."""
     query = parse_qs(environ["QUERY_STRING"])
     lasts, limit = float(query["lasts"][0]), float(query["limit"][0])
     start = time.monotonic()

@@ -43,6 +43,7 @@ impl Crew {
         let me = {
             let mut core = self.lock();
             core.clocks.push(clock);
+            core.held_up = false;
             if !core.pending.is_empty() {
                 // The leader may have waited for one more thread before it goes in.
                 self.waker.wake();
@@ -99,6 +100,7 @@ impl Crew {
             core.pending.extend(event_loop.arrived());
             core.draining = event_loop.is_draining();
             let now = event_loop.now();
+            event_loop.set_held_up(core.is_held_up(now));
             self.shed(&mut core, &mut event_loop, now);
             self.look_after(&mut core, &mut event_loop, now);
             self.tell_load(&mut core);
@@ -206,6 +208,7 @@ impl Crew {
         self.run_service(me, clock, computed);
         let mut core = self.lock();
         core.watch.end(me);
+        core.held_up = false;
         let late = !core.handover.baton.is_runner(me);
         if let Some(mut event_loop) = core.handover.leave(me) {
             if late {

@@ -51,6 +51,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// A request that has waited so long says that there are more than can be run.
 const OVERLOAD: Duration = Duration::from_millis(100);
 
+/// Python hands its lock on every 5 ms: who has waited for it so long waits for native code.
+const HELD_UP: Duration = Duration::from_millis(100);
+
 /// How long a thread whose request's time is over may take to end before a server that ends goes without it.
 const GIVEN_UP: Duration = Duration::from_secs(1);
 
@@ -125,6 +128,7 @@ impl Handed {
 }
 
 /// What stands under the lock.
+#[allow(clippy::struct_excessive_bools)] // independent facts, each set and cleared on its own
 pub(crate) struct Core {
     handover: Handover<Box<EventLoop>, Thread>,
     pub(crate) pending: VecDeque<Box<Inner>>,
@@ -138,6 +142,8 @@ pub(crate) struct Core {
     last_return: Option<Instant>,
     predictor: Predictor,
     watch: Watch<Seated>,
+    /// See [`is_held_up`](Self::is_held_up).
+    held_up: bool,
     /// The loop accepts no more and waits for what runs.
     draining: bool,
     /// When the observer was last told who waits, if somebody did.
@@ -205,6 +211,7 @@ impl Crew {
                 last_return: None,
                 predictor: Predictor::new(),
                 watch: Watch::new(limits, usize::from(limit)),
+                held_up: false,
                 draining: false,
                 listed: None,
                 stopped: false,
@@ -467,6 +474,18 @@ impl Core {
             return self.pending.pop_back();
         }
         self.pending.pop_front()
+    }
+
+    /// Whether requests wait, or have, for an interpreter that cannot be had: a thread waits for it, or one that is to
+    /// be made does. Until something is seen of it again.
+    fn is_held_up(&mut self, now: Instant) -> bool {
+        if let Some(first) = self.pending.front()
+            && matches!(self.handover.baton.entry(), Entry::RunnerWaits | Entry::Grow)
+            && now.saturating_duration_since(first.queued) >= HELD_UP
+        {
+            self.held_up = true;
+        }
+        self.held_up
     }
 
     /// How many requests may wait beside those that can be run now.

@@ -167,6 +167,7 @@ impl<'a> Run<'a> {
             let timing = self.crew.routes.service(self.service).timing();
             core.watch.begin(self.me, Seated::of(&inner), timing, now);
         }
+        core.held_up = false;
         core.since = now;
         core.runner_base = (self.computed, self.read_at);
         core.runner_route = inner.route;

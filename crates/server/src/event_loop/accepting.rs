@@ -107,8 +107,10 @@ impl EventLoop {
         if !self.has_callers() {
             return;
         }
-        let ahead = self.observer.fewest_elsewhere().is_some_and(|fewest| self.open() > fewest + 1);
-        if ahead && !unconditional {
+        let fewest = self.observer.fewest_elsewhere();
+        let ahead = fewest.is_some_and(|fewest| self.open() > fewest + 1);
+        // Whoever is accepted while the service cannot be entered could only be refused.
+        if ahead && !unconditional || self.held_up && fewest.is_some() {
             self.accept_again = Some(self.now + RETRY);
             return;
         }

@@ -92,6 +92,8 @@ pub(crate) struct EventLoop {
     draining: Arc<AtomicBool>,
     /// When to accept again after declining or running out of descriptors.
     accept_again: Option<Instant>,
+    /// Requests wait since the service cannot be entered: others may be better off elsewhere.
+    held_up: bool,
     /// The last attempt to accept found no descriptor or no memory.
     exhausted: bool,
     budget: Arc<Budget>,
@@ -151,6 +153,7 @@ impl EventLoop {
             stage: Stage::Serving,
             draining: Arc::default(),
             accept_again: None,
+            held_up: false,
             exhausted: false,
             budget: Arc::new(Budget::new(settings.buffer_total)),
             spool: None,
@@ -176,6 +179,11 @@ impl EventLoop {
     /// The time at which the last turn began its work.
     pub(crate) fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Says whether requests wait since the service cannot be entered.
+    pub(crate) fn set_held_up(&mut self, held_up: bool) {
+        self.held_up = held_up;
     }
 
     /// The requests that have become complete.

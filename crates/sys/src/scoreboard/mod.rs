@@ -83,12 +83,12 @@ impl Scoreboard {
     }
 
     /// The fewest connections that a live worker `among` these rows, other than `except`, holds; `None` when there is
-    /// no other. Rows that were not written for `age` do not count.
+    /// no other. Rows that were not written for `age`, or whose interpreter's lock was not had, do not count.
     pub fn fewest_connections(&self, among: Range<usize>, except: usize, age: Duration) -> Option<u64> {
         let rows = self.rows().get(among.clone()).unwrap_or_default();
         let others = among.zip(rows).filter(|(slot, _)| *slot != except);
         others
-            .filter(|(_, row)| row.state() == State::Serving && !row.is_stale(age))
+            .filter(|(_, row)| row.state() == State::Serving && !row.is_stale(age) && !row.is_held_up(age))
             .map(|(_, row)| row.connections.load(Ordering::Relaxed))
             .min()
     }
@@ -133,6 +133,10 @@ mod tests {
         assert_eq!(board.fewest_connections(0..2, 0, age), Some(5));
         assert_eq!(board.fewest_connections(1..3, 2, age), Some(5));
         board.rows()[2].updated.store(now().saturating_sub(5000), Ordering::Relaxed);
+        assert_eq!(board.fewest_connections(0..3, 0, age), Some(5));
+        board.rows()[2].beat(3);
+        assert_eq!(board.fewest_connections(0..3, 0, age), Some(3));
+        board.rows()[2].gil_beat.store(now().saturating_sub(5000), Ordering::Relaxed);
         assert_eq!(board.fewest_connections(0..3, 0, age), Some(5));
         board.rows()[1].clear();
         assert_eq!(board.fewest_connections(0..3, 0, age), None);

@@ -163,6 +163,11 @@ impl Row {
         self.pid.load(Ordering::Acquire) == 0 || Duration::from_millis(silent) > age
     }
 
+    /// Whether the worker's interpreter's lock was not had for `age`.
+    pub fn is_held_up(&self, age: Duration) -> bool {
+        Duration::from_millis(now().saturating_sub(self.gil_beat.load(Ordering::Relaxed))) > age
+    }
+
     /// Counts a request that has ended, under its class; anything that is no status counts as aborted.
     pub fn count_status(&self, status: u16) {
         let class = usize::from(status / 100);
