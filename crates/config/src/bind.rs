@@ -42,6 +42,8 @@ pub enum Address {
     Abstract(String),
     /// A descriptor that the process has inherited, already listening or bound.
     Fd(i32),
+    /// The descriptors of that name that a service manager has handed over (`LISTEN_FDNAMES`, `sd_listen_fds(3)`).
+    FdNamed(String),
 }
 
 impl Bind {
@@ -78,7 +80,8 @@ impl Address {
         if let Some(number) = text.strip_prefix("fd://") {
             return match number.parse() {
                 Ok(fd) if fd >= 0 => Ok((None, Self::Fd(fd))),
-                _ => Err("needs the number of a descriptor after `fd://`".into()),
+                _ if is_name(number) => Ok((None, Self::FdNamed(number.to_owned()))),
+                _ => Err("needs the number or the name of a descriptor after `fd://`".into()),
             };
         }
         for (prefix, transport) in [("tcp://", Transport::Stream), ("udp://", Transport::Datagram)] {
@@ -167,6 +170,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Abstract(name) => write!(f, "unix:@{name}"),
             Self::Fd(fd) => write!(f, "fd://{fd}"),
+            Self::FdNamed(name) => write!(f, "fd://{name}"),
         }
     }
 }
@@ -240,8 +244,8 @@ mod tests {
             ("unix:@", "no name"),
             ("unixgram:", "no path after `unixgram:`"),
             ("udp://", "is empty"),
-            ("fd://x", "number"),
-            ("fd://-1", "number"),
+            ("fd://a b", "the name"),
+            ("fd://-1", "the name"),
             ("a b:1", "neither"),
         ] {
             let error = Bind::parse(text).expect_err(text);

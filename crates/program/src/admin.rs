@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use stdserve_config::{Address, Admin, Settings};
 use stdserve_supervisor::{Hosts, Plane};
-use stdserve_sys::listener::{BindAddress, BindError, Registry};
+use stdserve_sys::listener::{BindAddress, BindError, Inherited, Registry};
 use stdserve_sys::process::Pid;
 use stdserve_sys::users;
 
@@ -23,7 +23,10 @@ const MODE: u32 = 0o600;
 
 /// Opens what the options want. An error concerns the address that they name; that the server's own socket cannot be
 /// opened keeps nobody from serving, and is returned beside.
-pub(crate) fn open(options: &Settings) -> Result<(Option<Plane>, Option<String>), BindError> {
+pub(crate) fn open(
+    options: &Settings,
+    inherited: &mut Inherited,
+) -> Result<(Option<Plane>, Option<String>), BindError> {
     let operations = &options.operations;
     let named = match &operations.admin {
         Admin::Off => return Ok((None, None)),
@@ -36,7 +39,11 @@ pub(crate) fn open(options: &Settings) -> Result<(Option<Plane>, Option<String>)
         if let Address::Inet { host, .. } = &bind.address {
             names.push(host.clone());
         }
-        listeners.push(Registry::open(&listen::addresses(std::slice::from_ref(bind), MODE), BACKLOG)?);
+        listeners.push(Registry::open_or_adopt(
+            &listen::addresses(std::slice::from_ref(bind), MODE),
+            BACKLOG,
+            inherited,
+        )?);
     }
     let mut trouble = None;
     match own() {

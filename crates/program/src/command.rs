@@ -4,19 +4,25 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stdserve_config::{
     Command, Configuration, GroupSpec, Serve, Shown, Surroundings, UsageError, without_python,
 };
-use stdserve_supervisor::{Configured, Host, Level, Plane, Policy, Setting, TemplateSeat, exit_code};
+use stdserve_supervisor::{
+    Configured, Host, Level, Machine, Plane, Policy, Setting, TemplateSeat, exit_code,
+};
+use stdserve_sys::channel::Channel;
+use stdserve_sys::listener::{BindCause, BindError, Inherited, Listener};
 use stdserve_sys::log_writer::LogFile;
-use stdserve_sys::process::{self, Fork, ForkError};
+use stdserve_sys::process::{self, Fork, ForkError, Pid};
 use stdserve_sys::scoreboard::Scoreboard;
 use stdserve_sys::{cpus, limits, memory, tempfile};
 
+use crate::being::Being;
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
@@ -44,7 +50,8 @@ pub fn main(interpreter: &mut dyn Interpreter, argv: &[OsString]) -> i32 {
         Ok(Command::Run(script)) => return interpreter.run_script(script),
         Ok(Command::Ctl(ctl)) => return ctl::carry_out(&ctl),
         Ok(Command::Control(control)) => return control::carry_out(&control),
-        Err(error) => return complain(&error, exit_code::USAGE),
+        // A server that waits to be replaced by this one hears of it.
+        Err(error) => return complain(&Being::new().refused(interpreter, error), exit_code::USAGE),
     };
     if serve.check {
         return check(interpreter, &serve);
@@ -133,27 +140,50 @@ fn check_files(serve: &Serve) -> Result<(), UsageError> {
 ///
 /// `again` reads the configuration anew, from where `serve` came from.
 pub fn start(interpreter: &mut dyn Interpreter, serve: Serve, again: Again<'_>) -> Result<i32, UsageError> {
+    let mut being = Being::new();
+    match supervise(interpreter, serve, again, &mut being) {
+        Ok(code) => Ok(being.ended(interpreter, code)),
+        Err(error) => Err(being.refused(interpreter, error)),
+    }
+}
+
+fn supervise(
+    interpreter: &mut dyn Interpreter,
+    serve: Serve,
+    again: Again<'_>,
+    being: &mut Being,
+) -> Result<i32, UsageError> {
     let root = Path::new("/");
     for service in serve.groups.iter().flat_map(|group| &group.services) {
         if let Err(why) = interpreter.serves(service) {
-            return Ok(complain(&why, exit_code::USAGE));
+            return Ok(being.complain(&why, exit_code::USAGE));
         }
     }
     if let Some(objection) = limits::kernel_objection(root) {
-        return Ok(complain(&objection, exit_code::WORKERS_FAIL));
+        return Ok(being.complain(&objection, exit_code::WORKERS_FAIL));
     }
     change_folder(&serve.configuration)?;
+    being.prepare(&serve.configuration, &serve.groups)?;
     check_files(&serve)?;
+    if let Some(code) = being.begin(interpreter, &serve.configuration, serve.restart)? {
+        return Ok(code);
+    }
     let options = &serve.configuration.settings;
     let log = open_log(&serve.configuration)?;
-    let groups = match open(&serve.groups, cpus::usable(root)) {
+    let mut inherited = being.inherited();
+    let groups = match open(&serve.groups, cpus::usable(root), being, &mut inherited) {
         Ok(groups) => groups,
-        Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
+        Err(error) => return Ok(being.complain(&error, exit_code::ADDRESS)),
     };
-    let (plane, trouble) = match admin::open(options) {
+    let (plane, trouble) = match admin::open(options, &mut inherited) {
         Ok(opened) => opened,
-        Err(error) => return Ok(complain(&error, exit_code::ADDRESS)),
+        Err(error) => return Ok(being.complain(&error, exit_code::ADDRESS)),
     };
+    // What the options do not ask for any more.
+    drop(inherited);
+    if let Some(code) = being.bound(interpreter, &serve.configuration)? {
+        return Ok(code);
+    }
     if let Some(trouble) = trouble {
         log.say(Level::Info, &trouble);
     }
@@ -166,20 +196,23 @@ pub fn start(interpreter: &mut dyn Interpreter, serve: Serve, again: Again<'_>) 
     }
     let board = match Scoreboard::new(groups.iter().map(|group| group.slots.len()).sum()) {
         Ok(board) => Arc::new(board),
-        Err(error) => return Ok(complain(&error, exit_code::WORKERS_FAIL)),
+        Err(error) => return Ok(being.complain(&error, exit_code::WORKERS_FAIL)),
     };
     let policy = Policy {
         graceful_timeout: options.timeouts.graceful,
         // A terminal that was closed; a hang-up by an operator means something else.
         hangup_ends: io::stdin().is_terminal(),
+        winch_pauses: being.is_detached(),
+        replaces: being.replaces(),
         seed: seed(),
         ..Policy::default()
     };
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
-    let setup = Setup { groups, board: Arc::clone(&board), log: Arc::new(log) };
-    let mut supervisor = Supervisor { interpreter, setup, plane, serve, again };
+    let account = being.account().cloned();
+    let setup = Setup { groups, board: Arc::clone(&board), log: Arc::new(log), account };
+    let mut supervisor = Supervisor { interpreter, setup, plane, serve, again, being };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
-    Ok(ended.unwrap_or_else(|error| complain(&error, exit_code::WORKERS_FAIL)))
+    Ok(ended.unwrap_or_else(|error| supervisor.being.complain(&error, exit_code::WORKERS_FAIL)))
 }
 
 /// Reads the configuration again.
@@ -191,11 +224,25 @@ fn open_log(configuration: &Configuration) -> Result<ErrorLog, UsageError> {
 }
 
 /// Opens the listeners of all groups. `workers`: how many a group has that does not say.
-fn open(specs: &[GroupSpec], workers: usize) -> Result<Vec<Group>, stdserve_sys::listener::BindError> {
+fn open(
+    specs: &[GroupSpec],
+    workers: usize,
+    being: &Being,
+    inherited: &mut Inherited,
+) -> Result<Vec<Group>, BindError> {
     let mut groups: Vec<Group> = Vec::with_capacity(specs.len());
     for spec in specs {
         let first = groups.last().map_or(0, |group| group.slots.end);
-        groups.push(Group::new(spec.clone(), listen::open(spec)?, workers, first));
+        let registry = listen::open(spec, |name| being.variable(name), inherited)?;
+        groups.push(Group::new(spec.clone(), registry, workers, first));
+    }
+    if let Some(account) = being.account() {
+        for group in &groups {
+            group.registry.give_files(account).map_err(|error| BindError {
+                address: group.spec.name.clone(),
+                cause: BindCause::System(error),
+            })?;
+        }
     }
     Ok(groups)
 }
@@ -214,6 +261,7 @@ struct Supervisor<'a> {
     /// What was read last.
     serve: Serve,
     again: Again<'a>,
+    being: &'a mut Being,
 }
 
 impl Supervisor<'_> {
@@ -239,14 +287,17 @@ impl Host for Supervisor<'_> {
     }
 
     fn template(&mut self, seat: TemplateSeat) -> ! {
+        self.being.leave();
         template::live(self.interpreter, seat, &mut self.setup)
     }
 
     fn log(&mut self, level: Level, text: &str) {
         self.setup.log.say(level, text);
+        self.being.logged(level, text);
     }
 
     fn reopen(&mut self) {
+        self.being.before_reopening(&self.serve.groups);
         self.setup.log.reopen();
     }
 
@@ -254,6 +305,45 @@ impl Host for Supervisor<'_> {
         if self.setup.log.says(Level::Info) {
             self.setup.log.write(&banner::lines(self.interpreter, &self.setup));
         }
+        self.being.ready();
+    }
+
+    fn reloading(&mut self) {
+        self.being.reloading();
+    }
+
+    fn announce(&mut self, successor: Pid) {
+        self.being.announce(successor);
+    }
+
+    fn execute(&mut self, channel: BorrowedFd<'_>, plane: &[&Listener]) -> io::Result<Pid> {
+        let own = self.setup.groups.iter().flat_map(|group| group.registry.listeners());
+        let listeners: Vec<_> = own.chain(plane.iter().copied()).collect();
+        self.being.execute_successor(channel, &listeners)
+    }
+
+    fn hand_over(&mut self) {
+        self.being.hand_over();
+        for group in &mut self.setup.groups {
+            group.registry.leave_files();
+        }
+    }
+
+    fn predecessor(&mut self) -> Option<Channel> {
+        self.being.lifeline()
+    }
+
+    fn inherit(&mut self) {
+        if let Err(error) = self.being.alone() {
+            self.setup.log.say(Level::Error, &format!("the pid file could not be renamed: {error}"));
+        }
+        for group in &mut self.setup.groups {
+            group.registry.claim();
+        }
+    }
+
+    fn turn(&mut self, machine: &Machine, now: Instant) -> Option<Instant> {
+        self.being.turn(machine, &self.setup.board, now)
     }
 
     fn configure(&mut self) -> Result<Configured, String> {
@@ -277,6 +367,7 @@ impl Host for Supervisor<'_> {
     }
 
     fn close_listeners(&mut self) {
+        self.being.stopping();
         for group in &mut self.setup.groups {
             group.registry.close();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stdserve_config::{GroupSpec, RunScript, ServiceSpec, Settings};
 use stdserve_server::{Log, Service, StdThreads, ThreadSource};
 use stdserve_supervisor::exit_code;
-use stdserve_sys::process::{ForkHooks, NoHooks, Pid};
+use stdserve_sys::process::{self, ForkHooks, NoHooks, Pid};
 use stdserve_sys::signals::{self, SIGINT, SIGQUIT, SIGTERM, WakePipe};
 
 use crate::log::ErrorLog;
@@ -116,6 +116,11 @@ pub trait Interpreter: ForkHooks {
 
     /// Runs a program with the standard servers replaced (`stdserve run`); returns its exit code.
     fn run_script(&mut self, script: RunScript) -> i32;
+
+    /// Takes variables out of the environment: they are not for the application, nor for what it starts.
+    fn forget_variables(&mut self, names: &[&str]) {
+        process::forget_variables(names);
+    }
 
     /// What users call a service, where the options do not say.
     fn name_of(&self, service: &ServiceSpec) -> Option<String> {

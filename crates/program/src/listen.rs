@@ -1,21 +1,32 @@
 //! From the binds of a group to what the operating system is asked for.
 
+use std::io;
 use std::net::IpAddr;
 
 use stdserve_config::{Address, Bind, GroupSpec, Transport};
-use stdserve_sys::listener::{self, BindAddress, BindCause, BindError, Registry};
+use stdserve_sys::listener::{self, BindAddress, BindCause, BindError, Inherited, Registry};
 
 /// Opens the listeners of a group. What the service manager has handed over takes the place of the default address.
-pub(crate) fn open(group: &GroupSpec) -> Result<Registry, BindError> {
+/// `lookup` reads the environment. What is inherited takes the place of what would be opened.
+pub(crate) fn open(
+    group: &GroupSpec,
+    lookup: impl Fn(&str) -> Option<String>,
+    inherited: &mut Inherited,
+) -> Result<Registry, BindError> {
     let options = &group.settings.listen;
     let mut addresses = Vec::new();
     if group.default_binds {
-        addresses = listener::handed_over(|name| std::env::var(name).ok());
+        addresses = listener::handed_over(&lookup);
     }
     if addresses.is_empty() {
-        addresses = self::addresses(&group.binds, options.unix_mode);
+        for bind in &group.binds {
+            match &bind.address {
+                Address::FdNamed(name) => addresses.extend(named(name, bind, &lookup)?),
+                _ => addresses.extend(self::addresses(std::slice::from_ref(bind), options.unix_mode)),
+            }
+        }
     }
-    let registry = Registry::open(&addresses, options.backlog)?;
+    let registry = Registry::open_or_adopt(&addresses, options.backlog, inherited)?;
     for listener in registry.listeners() {
         // Only a socket that was handed over can be of the wrong kind.
         if listener.kind().is_datagram() != takes_datagrams(group) {
@@ -27,6 +38,27 @@ pub(crate) fn open(group: &GroupSpec) -> Result<Registry, BindError> {
         }
     }
     Ok(registry)
+}
+
+/// The sockets of that name that the service manager has handed over (`FileDescriptorName=`, systemd.socket(5)).
+fn named(
+    name: &str,
+    bind: &Bind,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<(Option<String>, BindAddress)>, BindError> {
+    let all = listener::handed_over(lookup);
+    let known: Vec<_> = all.iter().filter_map(|(name, _)| name.clone()).collect();
+    let found: Vec<_> = all.into_iter().filter(|(of, _)| of.as_deref() == Some(name)).collect();
+    if found.is_empty() {
+        let why = match known.as_slice() {
+            [] => "no socket was handed over".to_owned(),
+            known => format!("none of that name was handed over, but {}", known.join(", ")),
+        };
+        let cause = BindCause::NotAListener(io::Error::new(io::ErrorKind::NotFound, why));
+        return Err(BindError { address: bind.address.to_string(), cause });
+    }
+    let name = |of: Option<String>| bind.name.clone().or(of);
+    Ok(found.into_iter().map(|(of, address)| (name(of), address)).collect())
 }
 
 /// Whether a group serves datagrams; all its binds are alike in this.
@@ -53,6 +85,8 @@ fn address(bind: &Bind, unix_mode: u32) -> BindAddress {
         // As unix(7) writes it: a path that begins with NUL.
         Address::Abstract(name) => unix(format!("\0{name}").into(), None, datagrams),
         Address::Fd(number) => BindAddress::Descriptor(*number),
+        // Which number that is says the service manager; nobody hands over this one.
+        Address::FdNamed(_) => BindAddress::Descriptor(-1),
     }
 }
 

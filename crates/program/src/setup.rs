@@ -10,6 +10,7 @@ use stdserve_supervisor::{GroupPlan, Limits};
 use stdserve_sys::listener::Registry;
 use stdserve_sys::memory;
 use stdserve_sys::scoreboard::Scoreboard;
+use stdserve_sys::users::Account;
 
 use crate::log::ErrorLog;
 
@@ -18,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) groups: Vec<Group>,
     pub(crate) board: Arc<Scoreboard>,
     pub(crate) log: Arc<ErrorLog>,
+    /// Who template and workers run as, where that is not who the supervisor is.
+    pub(crate) account: Option<Account>,
 }
 
 /// A worker group.

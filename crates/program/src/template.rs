@@ -9,6 +9,7 @@ use stdserve_supervisor::{Level, Notice, Nursery, TemplateSeat, exit_code};
 use stdserve_sys::listener::Listener;
 use stdserve_sys::process::{self, ForkHooks, Pid};
 use stdserve_sys::signals::SIGTERM;
+use stdserve_sys::users;
 
 use crate::interpreter::{self, Hook, Interpreter, NoInterpreter, Scene};
 use crate::setup::{Group, Setup};
@@ -32,6 +33,13 @@ impl Drop for AbortOnPanic {
 pub(crate) fn live(interpreter: &mut dyn Interpreter, seat: TemplateSeat, setup: &mut Setup) -> ! {
     let _guard = AbortOnPanic;
     process::set_name("stdserve:templ");
+    if let Some(account) = &setup.account
+        && let Err(error) = users::become_account(account)
+    {
+        let _ = seat.load_failed(&format!("the user could not be changed: {error}"));
+        process::exit_now(exit_code::APPLICATION);
+    }
+    // The kernel forgets it when the user changes.
     let _ = process::signal_on_parent_death(SIGTERM);
     if Pid::parent() != seat.supervisor {
         process::exit_now(exit_code::OK);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use stdserve_server::{Control, Coroner, Order, Watch};
 use stdserve_supervisor::{Level, ToWorker, WorkerSeat};
 use stdserve_sys::process;
-use stdserve_sys::signals::{SIGTERM, Wake, WakePipe};
+use stdserve_sys::signals::{SIGTERM, SIGXCPU, Wake, WakePipe};
 
 use crate::autopsy::{Examiner, Inbox};
 use crate::interpreter::{Hook, Interpreter, Woken};
@@ -113,7 +113,8 @@ impl Warden {
         if interpreter.catch_signals(self.pipe)? {
             self.pipe.catch(SIGTERM)?;
         }
-        Ok(())
+        // Without a limit on processor time nobody sends it.
+        self.pipe.catch(SIGXCPU)
     }
 
     /// Watches until the server has ended. `beat` and `examine` are called while the interpreter's lock is held; the second
@@ -126,13 +127,17 @@ impl Warden {
         mut examine: impl FnMut(),
         late: impl FnOnce(Duration),
     ) {
-        let (mut late, mut ordered) = (Some(late), None);
+        let (mut late, mut ordered, mut spent) = (Some(late), None, false);
         loop {
             let leave = *self.leave.lock().unwrap_or_else(PoisonError::into_inner);
             let (mut wakes, mut ended) = (Vec::new(), false);
             interpreter.apart(&mut || {
                 wakes = self.pipe.wait(if leave.is_some() { LOOK } else { BEAT });
                 ended = control.wait(Some(Duration::ZERO));
+                // The kernel says so again each second.
+                if wakes.contains(&Wake::Caught(SIGXCPU)) && !std::mem::replace(&mut spent, true) {
+                    self.retire_spent();
+                }
             });
             beat();
             examine();
@@ -165,6 +170,15 @@ impl Warden {
                 return;
             }
         }
+    }
+
+    /// The processor time of `--rlimit-cpu` is used up: says where all threads are, and asks to be replaced. Does not
+    /// wait for the interpreter's lock, which whoever uses it all may hold.
+    fn retire_spent(&self) {
+        let what = "cpu: the processor time of --rlimit-cpu is used up";
+        // Without a supervisor it ends anyway.
+        let _ = self.seat.retire(what);
+        self.inbox.ask_for_stacks();
     }
 
     /// Somebody other than the supervisor wants this worker to go: it drains, and is replaced.

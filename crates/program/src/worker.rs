@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use stdserve_config::Settings;
 use stdserve_server::{Log, Observer, Server};
 use stdserve_supervisor::{Level, WorkerSeat, exit_code};
 use stdserve_sys::fork_guard::Guard;
-use stdserve_sys::process::{self, Pid};
+use stdserve_sys::limits;
+use stdserve_sys::process::{self, Limit, Pid};
 use stdserve_sys::scoreboard::State;
 use stdserve_sys::signals::SIGTERM;
 
@@ -41,7 +43,7 @@ pub(crate) fn live(
     if let Some(row) = setup.board.row(seat.slot) {
         row.claim(seat.generation);
     }
-    if let Err(why) = load(interpreter, group) {
+    if let Err(why) = bound(group.options()).and_then(|()| load(interpreter, group)) {
         let _ = seat.load_failed(&why);
         interpreter.flush();
         process::exit_now(exit_code::APPLICATION);
@@ -55,6 +57,29 @@ pub(crate) fn live(
             process::exit_now(1)
         }
     }
+}
+
+/// How much more processor time a worker may use once it was told that it has had enough, in seconds. Then the kernel
+/// ends it.
+const LAST_SECONDS: u64 = 10;
+
+/// `--rlimit-…`. What the application starts has the same bounds.
+fn bound(options: &Settings) -> Result<(), String> {
+    let rlimits = &options.process.rlimits;
+    let cpu = rlimits.cpu.map(|time| time.as_secs().max(1));
+    let bounds = [
+        (Limit::Memory, rlimits.address_space, rlimits.address_space),
+        (Limit::Cpu, cpu, cpu.map(|seconds| seconds.saturating_add(LAST_SECONDS))),
+        (Limit::Files, rlimits.files.map(|files| files as u64), rlimits.files.map(|files| files as u64)),
+        (Limit::Core, rlimits.core, rlimits.core),
+    ];
+    for (limit, soft, hard) in bounds {
+        if let (Some(soft), Some(hard)) = (soft, hard) {
+            limits::bound(limit, soft, hard)
+                .map_err(|error| format!("the worker could not be bounded ({limit:?}): {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Loads what is served, between the functions of the configuration file for that.

@@ -100,6 +100,16 @@ impl Interpreter for CPython<'_> {
         Some(name.unwrap_or_else(|_| "application object".to_owned()))
     }
 
+    /// Through Python, whose `os.environ` is a copy.
+    fn forget_variables(&mut self, names: &[&str]) {
+        stdserve_sys::process::forget_variables(names);
+        if let Ok(environ) = self.py.import("os").and_then(|os| os.getattr("environ")) {
+            for name in names {
+                let _ = environ.call_method1("pop", (*name, self.py.None()));
+            }
+        }
+    }
+
     /// Through Python, so that `signal.getsignal` says the same.
     fn take_signals(&mut self) -> Result<(), String> {
         let set = || -> PyResult<()> {

@@ -312,6 +312,11 @@ impl Runner<'_> {
                 Err(error) => Event::SuccessorFailed(error.to_string()),
             })),
             other => {
+                match (&other, &mut self.plane) {
+                    (Action::HandOver, Some(plane)) => plane.leave_files(),
+                    (Action::Inherit, Some(plane)) => plane.claim(),
+                    _ => {}
+                }
                 tell_host(&other, host);
                 None
             }
@@ -346,7 +351,7 @@ impl Runner<'_> {
             self.tell_template(template, Notice::Upgrading);
         }
         let (ours, theirs) = Channel::pair()?;
-        let listeners: Vec<_> = self.plane.iter().flat_map(Plane::listeners).collect();
+        let listeners: Vec<_> = self.plane.iter().flat_map(Plane::shareable).collect();
         let pid = host.execute(theirs.as_fd(), &listeners)?;
         // One that has ended, and was not heard to the end, may be there still.
         self.close(SUCCESSOR as u64);

@@ -308,6 +308,8 @@ impl Inherited {
 /// [`unlink`](Registry::unlink) or when it is dropped; forked copies never do.
 #[derive(Debug)]
 pub struct Registry {
+    /// They may be handed to another process, with the files of Unix sockets.
+    shareable: bool,
     listeners: Vec<Listener>,
     files: Vec<SocketFile>,
     owner: u32,
@@ -321,7 +323,9 @@ impl Registry {
     /// `backlog` is the length of the queue of connections that are not accepted yet (listen(2)); the kernel bounds it
     /// by `net.core.somaxconn`.
     pub fn open(addresses: &[(Option<String>, BindAddress)], backlog: u32) -> Result<Self, BindError> {
-        Self::open_or_adopt(addresses, backlog, &mut Inherited::default())
+        let mut registry = Self::open_or_adopt(addresses, backlog, &mut Inherited::default())?;
+        registry.shareable = false;
+        Ok(registry)
     }
 
     /// The same, where what is inherited takes the place of what would be opened. The files of Unix sockets among them
@@ -331,7 +335,8 @@ impl Registry {
         backlog: u32,
         inherited: &mut Inherited,
     ) -> Result<Self, BindError> {
-        let mut registry = Self { listeners: Vec::new(), files: Vec::new(), owner: std::process::id() };
+        let mut registry =
+            Self { shareable: true, listeners: Vec::new(), files: Vec::new(), owner: std::process::id() };
         for (name, address) in addresses {
             let asked = address.to_string();
             let handed = inherited.take(&asked);
@@ -362,6 +367,11 @@ impl Registry {
         }
     }
 
+    /// The listeners that another process may take over: none of what was [opened](Self::open) for this one alone.
+    pub fn shareable(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(|_| self.shareable)
+    }
+
     /// The listeners, in the order in which they were named.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
@@ -388,9 +398,12 @@ impl Registry {
         self.files.iter_mut().for_each(|file| file.shared = false);
     }
 
-    /// Another process goes on with the listeners: the files of the Unix sockets are left to it.
+    /// Another process goes on with the listeners that it may have taken over: the files of their Unix sockets are left
+    /// to it.
     pub fn leave_files(&mut self) {
-        self.files.clear();
+        if self.shareable {
+            self.files.clear();
+        }
     }
 
     /// Gives the files of the Unix sockets to a user and a group (chown(2)).

@@ -14,7 +14,7 @@ use rustix::pipe::PipeFlags;
 
 pub use libc::{
     SIGABRT, SIGBUS, SIGCHLD, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM,
-    SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU,
 };
 
 /// The signal that has a worker write the stacks of its threads, whoever holds the interpreter's lock: a real-time

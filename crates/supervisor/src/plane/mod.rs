@@ -67,9 +67,19 @@ impl Plane {
         Self { listeners, hosts, clients, history, beat: Instant::now(), asked }
     }
 
-    /// Its listeners.
-    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        self.listeners.iter().flat_map(Registry::listeners)
+    /// The listeners that another server may take over.
+    pub(crate) fn shareable(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().flat_map(Registry::shareable)
+    }
+
+    /// Another server goes on with them.
+    pub(crate) fn leave_files(&mut self) {
+        self.listeners.iter_mut().for_each(Registry::leave_files);
+    }
+
+    /// The server that they came from has ended.
+    pub(crate) fn claim(&mut self) {
+        self.listeners.iter_mut().for_each(Registry::claim);
     }
 
     /// Whether a token of the poller is the plane's.
