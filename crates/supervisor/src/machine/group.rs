@@ -114,7 +114,7 @@ impl Worker {
     }
 
     /// Whether it takes up room beside those that serve: what was killed, or is about to be, is as good as gone.
-    fn takes_room(&self) -> bool {
+    pub(super) fn takes_room(&self) -> bool {
         match self.leaving {
             None => true,
             Some(Leaving::Until(_)) => self.due != Some(Cause::Stuck),
@@ -289,8 +289,9 @@ impl Group {
 
     /// When something is due that is not due yet.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let leaving = self.workers().filter_map(|worker| match worker.leaving {
-            Some(Leaving::Until(time)) => Some(time),
+        let leaving = self.workers().filter_map(|worker| match (worker.leaving, worker.pid) {
+            (Some(Leaving::Until(time)), Some(_)) => Some(time),
+            // One that is still to be forked cannot be killed.
             _ => None,
         });
         let ends = self.staying().filter_map(Worker::end_of_life);
