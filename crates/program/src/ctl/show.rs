@@ -56,7 +56,8 @@ fn group_line(group: &Value) -> String {
 /// The workers, as a table.
 pub(super) fn workers(status: &Value) -> String {
     let several = groups(status).len() > 1;
-    let mut head = vec!["PID", "STATE", "AGE", "LOAD", "RUN", "QUEUE", "CONN", "REQUESTS", "NOTE"];
+    let mut head =
+        vec!["PID", "STATE", "AGE", "LOAD", "RUN", "QUEUE", "CONN", "REQUESTS", "RSS", "CPU", "NOTE"];
     if several {
         head.insert(1, "GROUP");
     }
@@ -70,6 +71,8 @@ pub(super) fn workers(status: &Value) -> String {
             plain(&worker["queued"]),
             plain(&worker["connections"]),
             plain(&worker["requests"]),
+            worker["rss"].as_u64().map_or("-".to_owned(), |bytes| format!("{}M", bytes >> 20)),
+            age(worker["cpu"].as_f64()),
             note(worker),
         ];
         if several {

@@ -23,6 +23,8 @@ mod history;
 mod page;
 mod routes;
 mod stacks;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeSet;

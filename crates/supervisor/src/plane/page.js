@@ -31,6 +31,7 @@
     if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor(whole / 60) % 60} m`;
     return `${Math.floor(whole / 86400)} d ${Math.floor(whole / 3600) % 24} h`;
   };
+  const size = (bytes) => (bytes == null ? "–" : `${number(bytes / 1048576)} MiB`);
   const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 
   // The plots: a line for each column, over the last ten minutes.
@@ -147,7 +148,8 @@
     byId("worker-count").textContent = `${status.workers.filter((one) => one.state === "ready").length} of ${wanted} ready`;
     fill("worker-table", status.workers.map((one) => [
       one.pid, one.group, [one.state, one.state === "ready" ? "" : "warn"], age(one.age), one.generation, one.running,
-      [one.queued ?? "–", one.queued ? "warn" : ""], one.connections, one.requests, note(one),
+      [one.queued ?? "–", one.queued ? "warn" : ""], one.connections, one.requests,
+      size(one.rss), one.cpu == null ? "–" : age(one.cpu), note(one),
     ]));
     byId("request-count").textContent = status.in_flight.total || "none";
     fill("request-table", status.in_flight.requests.map((one) =>
