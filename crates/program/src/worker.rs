@@ -126,20 +126,22 @@ fn serve(
             &format!("no stacks can be had while the interpreter's lock cannot: {error}"),
         );
     }
-    let mut started = Ok(());
-    interpreter.apart(&mut || started = server.start());
-    started?;
     let row = setup.board.row(slot);
-    if let Some(row) = row {
-        row.set_state(State::Serving);
-    }
-    // A supervisor that is gone shows as the end of the lifeline.
-    let _ = seat.ready();
     let beat = || {
         if let Some(row) = row {
             row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
         }
     };
+    // Loading may have taken long: the first request must not look as if it held the lock since then.
+    beat();
+    let mut started = Ok(());
+    interpreter.apart(&mut || started = server.start());
+    started?;
+    if let Some(row) = row {
+        row.set_state(State::Serving);
+    }
+    // A supervisor that is gone shows as the end of the lifeline.
+    let _ = seat.ready();
     let mut examiner = warden.examiner(options.timeouts.autopsy_all);
     let examine = || examiner.work(interpreter);
     warden.watch(interpreter, &server.control(), beat, examine, |left| services.end_within(left));
