@@ -70,6 +70,9 @@ class Engine:
         finally:
             if self._threads:
                 self._released = self._loop.drain()
+                if not threading.main_thread().is_alive():
+                    # The interpreter ends as soon as this thread does.
+                    self._loop.wait()
             else:
                 self._loop.stop()
                 with contextlib.suppress(Exception):

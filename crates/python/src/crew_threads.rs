@@ -5,7 +5,7 @@
 //! Python makes no more threads: CPython 3.12.1 when the main thread has ended, though others go on serving.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -20,38 +20,72 @@ const STACK: usize = 8 << 20;
 type Work = Box<dyn FnOnce() + Send>;
 
 /// Makes `threading.Thread(daemon=True)` objects that run native code.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PythonThreads;
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PythonThreads {
+    made: Arc<Mutex<Vec<Made>>>,
+}
+
+/// A thread that was made.
+#[derive(Debug)]
+enum Made {
+    Known(Py<PyAny>),
+    Unknown(thread::JoinHandle<()>),
+}
+
+impl PythonThreads {
+    fn lock(&self) -> MutexGuard<'_, Vec<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ThreadSource for PythonThreads {
     fn spawn(&self, name: String, entry: Work) -> io::Result<()> {
         let entry = Entry(Arc::new(Mutex::new(Some(entry))));
-        let made = Python::try_attach(|py| -> PyResult<bool> {
+        let made = Python::try_attach(|py| -> PyResult<Option<Py<PyAny>>> {
             // A function written in Python: what was built in has been swapped.
             if !py.import("_thread")?.getattr("start_new_thread")?.is_instance_of::<PyCFunction>() {
-                return Ok(false);
+                return Ok(None);
             }
             match start(py, &name, entry.clone()) {
-                Ok(()) => Ok(true),
-                Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(false),
+                Ok(thread) => Ok(Some(thread)),
+                Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(None),
                 Err(error) => Err(error),
             }
         });
-        match made {
-            Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => entry.take().map_or(Ok(()), |entry| start_unknown(name, entry)),
-            Some(Err(error)) => Err(io::Error::other(format!("no thread could be made: {error}"))),
-            None => Err(io::Error::other("no thread could be made: the interpreter is ending")),
+        let made = match made {
+            Some(Ok(Some(thread))) => Made::Known(thread),
+            Some(Ok(None)) => match entry.take() {
+                Some(entry) => Made::Unknown(start_unknown(name, entry)?),
+                None => return Ok(()),
+            },
+            Some(Err(error)) => return Err(io::Error::other(format!("no thread could be made: {error}"))),
+            None => return Err(io::Error::other("no thread could be made: the interpreter is ending")),
+        };
+        self.lock().push(made);
+        Ok(())
+    }
+
+    /// Before the interpreter ends: CPython ends a thread that comes back to it then in the middle of native code
+    /// (before 3.14), and the process with it.
+    fn join(&self) {
+        for thread in std::mem::take(&mut *self.lock()) {
+            match thread {
+                // An error: it is the thread that calls, or the interpreter is ending.
+                Made::Known(thread) => {
+                    Python::try_attach(|py| drop(thread.call_method0(py, "join")));
+                }
+                Made::Unknown(handle) => drop(handle.join()),
+            }
         }
     }
 }
 
 /// A thread that Python learns of when it first enters it. Its thread state is for life all the same.
-fn start_unknown(name: String, entry: Work) -> io::Result<()> {
+fn start_unknown(name: String, entry: Work) -> io::Result<thread::JoinHandle<()>> {
     let run = || {
         Python::try_attach(|py| py.detach(|| enter(entry)));
     };
-    thread::Builder::new().name(name).stack_size(STACK).spawn(run).map(drop)
+    thread::Builder::new().name(name).stack_size(STACK).spawn(run)
 }
 
 /// Runs the crew's part of a thread.
@@ -61,7 +95,7 @@ fn enter(entry: Work) {
     entry();
 }
 
-fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<()> {
+fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<Py<PyAny>> {
     let threading = py.import("threading")?;
     let arguments = PyDict::new(py);
     arguments.set_item("name", name)?;
@@ -73,7 +107,8 @@ fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<()> {
     let before = threading.call_method1("stack_size", (STACK,))?;
     let started = thread.call_method0("start");
     threading.call_method1("stack_size", (before,))?;
-    started.map(drop)
+    started?;
+    Ok(thread.unbind())
 }
 
 /// The target of a thread. Called once.

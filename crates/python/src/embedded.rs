@@ -88,7 +88,7 @@ impl Embedded {
             .listeners(listeners)
             .observer(Arc::clone(&watcher) as Arc<dyn Observer>)
             .log(log)
-            .build(Arc::new(gateway), Arc::new(PythonThreads))?;
+            .build(Arc::new(gateway), Arc::new(PythonThreads::default()))?;
         let serving = Arc::new(Serving { server, watcher, _registry: registry });
         Ok(Self {
             state: Mutex::new(State::Ready(serving)),
@@ -126,7 +126,9 @@ impl Embedded {
                 let control = serving.server.control();
                 control.order(Order::Drain { within: patience });
                 // The loop cuts what is late by itself; a second is for it to do so.
-                if !control.wait(Some(patience + Duration::from_secs(1))) {
+                if control.wait(Some(patience + Duration::from_secs(1))) && serving.server.threads().1 == 0 {
+                    serving.server.join();
+                } else {
                     control.order(Order::Stop);
                     control.wait(Some(Duration::from_secs(1)));
                 }

@@ -203,7 +203,7 @@ impl Interpreter for CPython<'_> {
     }
 
     fn threads(&self) -> Arc<dyn ThreadSource> {
-        Arc::new(PythonThreads)
+        Arc::new(PythonThreads::default())
     }
 
     fn apart(&self, work: &mut (dyn FnMut() + Send)) {

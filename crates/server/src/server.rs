@@ -183,6 +183,12 @@ impl Server {
         self.crew.wait_stopped(timeout)
     }
 
+    /// Waits until the threads that it has made have ended, as far as their [source](ThreadSource::join) keeps track of
+    /// them. To be called when it has ended, by none of its own threads.
+    pub fn join(&self) {
+        self.crew.join();
+    }
+
     /// The descriptors of the poller and the listeners, which a forked child should close.
     pub fn descriptors(&self) -> &[RawFd] {
         &self.descriptors

@@ -93,7 +93,8 @@ impl DropIn {
         let builder = match kind {
             "wsgi" => {
                 let service = Arc::new(application(py, driver, threads > 1)?);
-                let server = builder.listeners(listeners).build(service, Arc::new(PythonThreads))?;
+                let server =
+                    builder.listeners(listeners).build(service, Arc::new(PythonThreads::default()))?;
                 return Ok(Self { server, gateway, closed });
             }
             "http" | "xmlrpc" => builder.listeners(listeners),
@@ -101,7 +102,7 @@ impl DropIn {
             "datagram" => builder.datagrams(listeners, Arc::clone(&service)),
             _ => return Err(PyValueError::new_err("kind is http, wsgi, xmlrpc, stream or datagram")),
         };
-        let server = builder.build(service, Arc::new(PythonThreads))?;
+        let server = builder.build(service, Arc::new(PythonThreads::default()))?;
         Ok(Self { server, gateway, closed })
     }
 
@@ -143,7 +144,13 @@ impl DropIn {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> bool {
         let timeout = timeout.map(|timeout| Duration::try_from_secs_f64(timeout).unwrap_or_default());
-        py.detach(|| self.server.wait(timeout))
+        py.detach(|| {
+            let ended = self.server.wait(timeout);
+            if ended {
+                self.server.join();
+            }
+            ended
+        })
     }
 }
 

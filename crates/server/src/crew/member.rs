@@ -32,7 +32,7 @@ impl Crew {
         for number in 0..2 {
             self.grower.make(number, Arc::clone(self))?;
         }
-        Grower::start(Arc::clone(self))
+        Grower::start(self)
     }
 
     /// The life of one thread.

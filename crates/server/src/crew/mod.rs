@@ -399,6 +399,11 @@ impl Crew {
         true
     }
 
+    /// Waits until the threads have ended; the loop has.
+    pub(crate) fn join(&self) {
+        self.grower.join();
+    }
+
     /// Tells the observer how busy the crew is.
     fn tell_load(&self, core: &mut Core) {
         let (threads, busy) = (core.handover.baton.members(), core.handover.baton.inside());

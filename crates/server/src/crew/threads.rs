@@ -12,6 +12,10 @@ pub trait ThreadSource: Send + Sync + 'static {
     /// Starts a thread named `name` that calls `entry`. May wait (for an interpreter's lock): it is never called by
     /// whoever runs the loop.
     fn spawn(&self, name: String, entry: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+    /// Waits until the threads that were made have ended, where that matters; their crew has stopped. Does nothing
+    /// unless the source says otherwise.
+    fn join(&self) {}
 }
 
 /// Threads of the standard library: for services that need no interpreter.
@@ -32,6 +36,8 @@ pub(super) struct Grower {
     made: AtomicUsize,
     state: Mutex<State>,
     asked: Condvar,
+    /// Its own thread.
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -44,7 +50,14 @@ struct State {
 
 impl Grower {
     pub(super) fn new(source: Arc<dyn ThreadSource>, limit: usize) -> Self {
-        Self { source, limit, made: AtomicUsize::new(0), state: Mutex::default(), asked: Condvar::new() }
+        Self {
+            source,
+            limit,
+            made: AtomicUsize::new(0),
+            state: Mutex::default(),
+            asked: Condvar::new(),
+            thread: Mutex::default(),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -80,7 +93,8 @@ impl Grower {
     }
 
     /// Begins to listen for what is asked.
-    pub(super) fn start(crew: Arc<Crew>) -> io::Result<()> {
+    pub(super) fn start(this: &Arc<Crew>) -> io::Result<()> {
+        let crew = Arc::clone(this);
         let run = move || {
             // Signals are for the main thread; where that cannot be, one of them ends up here as it would without us.
             let _ = stdserve_sys::signals::block_for_crew();
@@ -93,7 +107,19 @@ impl Grower {
                 }
             }
         };
-        thread::Builder::new().name("stdserve-grower".to_owned()).spawn(run).map(drop)
+        let thread = thread::Builder::new().name("stdserve-grower".to_owned()).spawn(run)?;
+        *this.grower.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
+    }
+
+    /// Waits until nobody makes threads any more, and those that were made have ended. After [`stop`](Self::stop).
+    pub(super) fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It cannot have panicked but in a source, which is nothing to whoever waits here.
+            let _ = thread.join();
+        }
+        self.source.join();
     }
 
     /// Waits until a thread is wanted. False: the crew ends.
