@@ -188,6 +188,7 @@ impl Nursery for Keeper<'_> {
             Notice::WorkerEnded { pid, .. } => self.ended(pid),
             Notice::Workers { before, now } => self.call(Hook::Workers { before: Some(before), now }),
             Notice::Upgrading => self.call(Hook::Upgrading),
+            Notice::Reopen => self.setup.log.reopen(),
             Notice::Ending => {
                 self.ends = true;
                 // Nobody shall queue who is not served.

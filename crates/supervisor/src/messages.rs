@@ -21,11 +21,11 @@ pub enum ToTemplate {
         /// Which load of the application it serves.
         generation: u64,
     },
-    /// What has happened, for hooks of the application. It needs no answer.
+    /// What has happened. It needs no answer.
     Told(Notice),
 }
 
-/// What a template is told for hooks of the application, which run in no other process.
+/// What a template is told: most of it for hooks of the application, which run in no other process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// A worker of the group has ended.
@@ -44,6 +44,8 @@ pub enum Notice {
     },
     /// The supervisor is about to be replaced by a newly executed one.
     Upgrading,
+    /// The log files are to be opened again by their paths: they were moved away.
+    Reopen,
     /// The server ends. The template's channel is closed next; what has to come last waits until the workers have left.
     Ending,
 }
@@ -147,6 +149,7 @@ impl ToTemplate {
             Self::Told(Notice::WorkerEnded { worker, pid }) => encode(b'E', &[*worker, u64::from(pid.0)], ""),
             Self::Told(Notice::Workers { before, now }) => encode(b'W', &[*before, *now], ""),
             Self::Told(Notice::Upgrading) => encode(b'U', &[], ""),
+            Self::Told(Notice::Reopen) => encode(b'O', &[], ""),
             Self::Told(Notice::Ending) => encode(b'X', &[], ""),
         }
     }
@@ -167,6 +170,7 @@ impl ToTemplate {
                 Self::Told(Notice::Workers { before, now })
             }
             (b'U', _) => Self::Told(Notice::Upgrading),
+            (b'O', _) => Self::Told(Notice::Reopen),
             (b'X', _) => Self::Told(Notice::Ending),
             _ => return None,
         })
@@ -299,6 +303,7 @@ mod tests {
                 Notice::WorkerEnded { worker: a, pid: Pid(pid) },
                 Notice::Workers { before: a, now: b },
                 Notice::Upgrading,
+                Notice::Reopen,
                 Notice::Ending,
             ];
             for message in told.map(ToTemplate::Told).into_iter().chain([spawn]) {

@@ -286,6 +286,10 @@ impl Runner<'_> {
                 }
                 None
             }
+            Action::Reopen => {
+                self.reopen(host);
+                None
+            }
             Action::Log(level, text) => {
                 host.log(level, &text);
                 self.journal.line(level, &text, SystemTime::now());
@@ -374,10 +378,20 @@ impl Runner<'_> {
         self.open(worker.0, Peer::Worker(worker), ours)
     }
 
-    /// Tells a template what hooks may want to know. One that does not read misses it.
+    /// Tells a template what it may want to know. One that does not read misses it.
     fn tell_template(&self, template: TemplateId, notice: Notice) {
         if let Some((_, channel)) = self.channels.get(&(template.0 as usize)) {
             let _ = channel.send(&ToTemplate::Told(notice).encode(), None);
+        }
+    }
+
+    /// Opens the log files again, here and in the templates. Workers are told one by one.
+    fn reopen(&self, host: &mut dyn Host) {
+        host.reopen();
+        for (peer, _) in self.channels.values() {
+            if let Peer::Template(template) = peer {
+                self.tell_template(*template, Notice::Reopen);
+            }
         }
     }
 
@@ -559,7 +573,6 @@ impl Runner<'_> {
 /// What concerns the host alone.
 fn tell_host(action: &Action, host: &mut dyn Host) {
     match *action {
-        Action::Reopen => host.reopen(),
         Action::Ready => host.ready(),
         Action::Adopt { group, generation } => host.adopt(group, generation),
         Action::Keep { group, generation } => host.keep(group, generation),

@@ -155,6 +155,7 @@ fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) 
         let policy = Policy {
             graceful_timeout: Duration::from_millis(500),
             back_off: Duration::from_millis(5),
+            winch_pauses: true,
             ..Policy::default()
         };
         let mut host = TestHost { notes: &notes, workers, worker, log: RefCell::default() };
@@ -212,6 +213,26 @@ fn main() {
     });
     assert_eq!(clean(result), (Exit::Code(0), (4, 4, 0)), "a reload replaces all workers");
 
+    let result = case("orders", 2, obedient, |supervisor, notes| {
+        notes.wait("ready", 1);
+        let signal = |number| process::kill(supervisor, number).expect("kill");
+        signal(signals::SIGTTIN);
+        notes.wait("worker-", 3);
+        signal(signals::SIGUSR1);
+        notes.wait("reopened", 1);
+        notes.wait("reopens-", 3);
+        signal(signals::SIGTTOU);
+        notes.wait("drained-", 1);
+        signal(signals::SIGWINCH);
+        notes.wait("drained-", 3);
+        signal(signals::SIGHUP);
+        notes.wait("adopted-2", 1);
+        notes.wait("kept-2", 1);
+        notes.wait("worker-", 5);
+        signal(signals::SIGTERM);
+    });
+    assert_eq!(clean(result), (Exit::Code(0), (5, 5, 0)), "signals scale, pause and configure");
+
     let result = case("unloadable", 2, unloadable, |_, _| {});
     assert_eq!(clean(result).0, Exit::Code(4), "an application that cannot be loaded");
 
@@ -225,5 +246,5 @@ fn main() {
     });
     assert_eq!(clean(result).0, Exit::Signal(9), "workers end with their lifeline");
 
-    println!("supervisor: 8 cases passed");
+    println!("supervisor: 9 cases passed");
 }
