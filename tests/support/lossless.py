@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +24,12 @@ class Counts:
     failed: dict[str, int]
     seconds: float
     slowest: float
+    lost_on: list[tuple[int, str]] = field(default_factory=list, repr=False)
+    """Of each failure the port of its connection, and why; in the last counts only, as what follows."""
+    retried_on: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    """Of each retry who had answered on its connection before, and its port."""
+    by_worker: dict[str, int] = field(default_factory=dict, repr=False)
+    """How many requests each process has answered."""
 
     @property
     def lost(self) -> int:
@@ -68,19 +74,12 @@ class SteadyLoad:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def now(self) -> Counts:
-        """The counts so far."""
+    def wait(self, more: int) -> Counts:
+        """Waits until so many more requests have been answered or have failed; the counts then."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{more}\n")
         self._process.stdin.flush()
         return Counts(**json.loads(self._line()))
-
-    def wait(self, more: int) -> None:
-        """Waits until so many more requests have been answered or have failed."""
-        counts = self.now()
-        goal = counts.good + counts.lost + more
-        while counts.good + counts.lost < goal:
-            counts = self.now()
 
     def end(self) -> Counts:
         """Sends no more, and waits for what is due; the last counts."""

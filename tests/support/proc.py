@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,15 @@ def sockets(pid: int) -> int:
     return sum(target.startswith("socket:") for target in descriptors(pid))
 
 
+def clients_of(pid: int, server: int) -> set[int]:
+    """The ports of the clients whose IPv4 connections to port `server` a process holds."""
+    held = {target[len("socket:[") : -1] for target in descriptors(pid) if target.startswith("socket:")}
+    # Several looks: see below.
+    return {
+        remote for _ in range(3) for local, remote, inode in _table() if local == server and inode in held
+    }
+
+
 def holds(server: int, client: int) -> bool:
     """Whether a process holds the end at port `server` of the IPv4 connection from port `client`.
 
@@ -105,8 +115,12 @@ def holds(server: int, client: int) -> bool:
 
 
 def _listed(server: int, client: int) -> bool:
+    # Without an inode the kernel alone holds it, to send what is left.
+    return any((local, remote) == (server, client) and inode != "0" for local, remote, inode in _table())
+
+
+def _table() -> Iterator[tuple[int, int, str]]:
+    """Local port, remote port and inode of the IPv4 sockets."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, *rest = line.split()
-        if int(local[-4:], 16) == server and int(remote[-4:], 16) == client:
-            return rest[5] != "0"  # the inode: without one the kernel alone holds it, to send what is left
-    return False
+        yield int(local[-4:], 16), int(remote[-4:], 16), rest[5]
