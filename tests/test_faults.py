@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support import proc
+from support.disks import fill, small_file_system
 from support.gate import Gate
 from support.load import Steady, clients, send_all
 from support.serving import Serve, clean_environment
@@ -132,15 +133,11 @@ def cpu(pid: int) -> float:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for two MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "stdserve-test", str(folder)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("needs root: a small tmpfs is mounted")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        with small_file_system(tmp_path / "small") as folder:
+            yield folder
+    except PermissionError as error:
+        pytest.skip(str(error))
 
 
 def test_a_full_disk_while_a_body_is_spooled(serve: Serve, gate: Gate, small_disk: Path) -> None:
@@ -165,10 +162,7 @@ def test_a_full_disk_while_a_body_is_spooled(serve: Serve, gate: Gate, small_dis
 
 def test_a_full_disk_from_the_start(serve: Serve, small_disk: Path) -> None:
     """Not a byte of room: small bodies need none."""
-    try:
-        (small_disk / "filler").write_bytes(b"x" * (4 * MIB))
-    except OSError as error:
-        assert error.errno == errno.ENOSPC  # noqa: PT017
+    fill(small_disk)
     server = serve(temp_dir=small_disk, body_buffer="64KiB", buffer_total="1MiB")
     with server.client() as client:
         assert client.ask("/told?name=a", "POST", body=b"x" * 1000).status in (200, 500)

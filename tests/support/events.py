@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import proc
-from .lossless import Counts, SteadyLoad
+from .disks import fill, small_file_system
+from .lossless import CONNECTIONS, Counts, SteadyLoad
 from .serving import APPS, Serve, Served
 from .waiting import until
 from .wire import request
@@ -255,6 +256,123 @@ def killed_supervisor(stage: Stage) -> Outcome:
     return Outcome(counts, refused(counts))
 
 
+@event("kill -9 of the supervisor, and a new start")
+def started_again(stage: Stage) -> Outcome:
+    """The new server takes the address; what fails has not been accepted."""
+    server = stage.serve(APP, workers=2)
+    with SteadyLoad(server) as load:
+        load.wait(1000)
+        take_over(stage, server)
+        load.wait(1000)
+        counts = load.end()
+    return Outcome(counts, refused(counts))
+
+
+@event("the same beside a worker stuck in C")
+def started_beside_a_stuck_worker(stage: Stage) -> Outcome:
+    """Its loop lets go of the address without the interpreter."""
+    server = stage.serve(APP, workers=2, graceful_timeout="1s")
+    with SteadyLoad(server) as load, server.client() as client:
+        client.send(request(target="/stuck"))
+        stuck = int(server.log.wait(r"stuck in ([0-9]+)")[1])
+        held = proc.clients_of(stuck, server.port)
+        take_over(stage, server)
+        load.wait(1000)
+        counts = load.end()
+        until(lambda: not server.left_behind(), "the end of the stuck worker")
+    assert counts.lost - refused(counts)[REFUSED] <= CONNECTIONS
+    excused = excused_on(counts, held)
+    return Outcome(
+        counts, excused | refused(counts), [f"{len(held)} connections were held by the stuck worker"]
+    )
+
+
+@event("the same beside children that the application forked")
+def started_beside_children(stage: Stage) -> Outcome:
+    """They have let go of the address long since."""
+    server = stage.serve(APP, workers=2)
+    children = [int(server.get("/child?1").text.split()[2]) for _ in range(4)]
+    try:
+        with SteadyLoad(server) as load:
+            load.wait(1000)
+            take_over(stage, server)
+            load.wait(1000)
+            counts = load.end()
+        assert all(proc.alive(child) for child in children)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+    return Outcome(counts, refused(counts))
+
+
+def take_over(stage: Stage, server: Served) -> Served:
+    """Kills a supervisor, and starts a server in its place at once, which must not be refused the address."""
+    server.process.kill()
+    server.process.wait()
+    again = stage.serve(APP, workers=2, bind=f"127.0.0.1:{server.port}")
+    assert again.port == server.port
+    return again
+
+
+@event("USR2, again and again, once rolled back")
+def upgrades(stage: Stage) -> Outcome:
+    """A new supervisor beside the old one, and TERM to either: the third new one is ended."""
+    server = stage.serve(APP, workers=2)
+    serving = server.pid
+    with SteadyLoad(server) as load:
+        for number in range(1, stage.size.upgrades + 1):
+            start = len(server.log.text)
+            os.kill(serving, signal.SIGUSR2)
+            new = int(server.log.wait("the new server, process ([0-9]+), is ready", start=start)[1])
+            load.wait(stage.size.between)
+            if number == 3:
+                os.kill(new, signal.SIGTERM)
+                server.log.wait("this one serves on", start=start)
+            else:
+                os.kill(serving, signal.SIGTERM)
+                server.log.wait("the server that this one replaces has ended", start=start)
+                serving = new
+            load.wait(stage.size.between)
+        counts = load.end()
+    os.kill(serving, signal.SIGTERM)
+    until(lambda: not server.left_behind(), "the end of the last server")
+    return Outcome(counts)
+
+
+@event("disk full")
+def full_disk(stage: Stage) -> Outcome:
+    """Access log, error log and temporary files are on it; with room again, lines are written again."""
+    with small_file_system(stage.folder / "small") as disk:
+        access, error = disk / "access.log", disk / "error.log"
+        server = stage.serve(APP, workers=2, access_logfile=access, error_logfile=error, temp_dir=disk)
+        server.wait_address(error)
+        with SteadyLoad(server) as load:
+            filler = fill(disk)
+            size = access.stat().st_size
+            load.wait(4 * stage.size.between)
+            filler.unlink()
+            load.wait(stage.size.between)
+            until(lambda: access.stat().st_size > size, "lines in the access log")
+            counts = load.end()
+        server.stop()
+        return Outcome(counts)
+
+
+@event("log pipe closed")
+def closed_pipe(stage: Stage) -> Outcome:
+    """Nobody reads the access log and the error log any more; workers come and go."""
+    server = stage.serve(APP, workers=2, access_logfile="-")
+    with SteadyLoad(server) as load:
+        load.wait(stage.size.between)
+        server.log.leave()
+        load.wait(stage.size.between)
+        before = server.wait_workers(2)
+        server.signal(signal.SIGHUP)
+        renewed(server, before)
+        load.wait(stage.size.between)
+        return Outcome(load.end())
+
+
 @event("interpreter's lock held for ever in one of two workers")
 def held_lock(stage: Stage) -> Outcome:
     """The other's requests are answered, the autopsy names the Python code that called C."""
@@ -275,6 +393,6 @@ def held_lock(stage: Stage) -> Outcome:
         assert set(before) - {stuck} <= set(server.wait_workers(2))
         load.wait(1000)
         counts = load.end()
-    return Outcome(
-        counts, excused_on(counts, held), [f"{len(held)} connections were held by the stuck worker"]
-    )
+    assert counts.lost <= CONNECTIONS, "it went on accepting what the other could have answered"
+    notes = [f"{len(held)} connections were held by the stuck worker"]
+    return Outcome(counts, excused_on(counts, held), notes)

@@ -11,6 +11,8 @@ from types import TracebackType
 
 from .serving import Served
 
+#: Connections of the load, each with at most one request on its way.
+CONNECTIONS = 32
 PROGRAM = Path(__file__).with_name("steady.py")
 
 
@@ -44,7 +46,7 @@ class Counts:
 class SteadyLoad:
     """The client as a process of its own, from its first answers to the end of the `with`."""
 
-    def __init__(self, server: Served, rate: int = 2000, connections: int = 32) -> None:
+    def __init__(self, server: Served, rate: int = 2000, connections: int = CONNECTIONS) -> None:
         host, port = server.address
         self._process = subprocess.Popen(
             [sys.executable, PROGRAM, host, str(port), f"--rate={rate}", f"--connections={connections}"],

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import resource
+import select
 import shlex
 import shutil
 import signal
@@ -75,11 +76,17 @@ def options(values: Mapping[str, object]) -> list[str]:
     return found
 
 
+def address_in(match: re.Match[str]) -> tuple[str, int]:
+    """Host and port of a line that names where it listens."""
+    return match[1].strip("[]"), int(match[2])
+
+
 class Log:
     """What a process writes, gathered as it comes."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
+        self._ears, self._mouth = os.pipe()
         self._text = ""
         self._ended = False
         self._changed = threading.Condition()
@@ -89,7 +96,8 @@ class Log:
     def _read(self) -> None:
         while True:
             try:
-                data = os.read(self._stream, 65536)
+                ready, _, _ = select.select([self._stream, self._ears], [], [])
+                data = b"" if self._ears in ready else os.read(self._stream, 65536)
             except OSError:  # a terminal whose other side is gone
                 data = b""
             with self._changed:
@@ -99,8 +107,14 @@ class Log:
                     self._ended = True
                 self._changed.notify_all()
             if not data:
-                os.close(self._stream)
+                for descriptor in (self._stream, self._ears, self._mouth):
+                    os.close(descriptor)
                 return
+
+    def leave(self) -> None:
+        """Close our end: from now on nobody reads what the process writes."""
+        os.write(self._mouth, b".")
+        self._reader.join()
 
     @property
     def text(self) -> str:
@@ -184,9 +198,14 @@ class Served:
     def address(self) -> tuple[str, int]:
         """Host and port, from the start-up lines; waits for them."""
         if self._address is None:
-            match = self.log.wait(LISTENS)
-            self._address = (match[1].strip("[]"), int(match[2]))
+            self._address = address_in(self.log.wait(LISTENS))
         return self._address
+
+    def wait_address(self, log: Path) -> None:
+        """Wait for the start-up lines where they go to a file."""
+        found = until(lambda: log.exists() and LISTENS.search(log.read_text()), f"an address in {log}")
+        assert found
+        self._address = address_in(found)
 
     @property
     def port(self) -> int:
