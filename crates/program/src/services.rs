@@ -10,6 +10,7 @@ use stdserve_server::cgi::Cgi;
 use stdserve_server::{Builder, Mount, Run, Server, Service, ThreadSource};
 use stdserve_sys::listener::Listener;
 
+use crate::error_page::ErrorPage;
 use crate::interpreter::{Interpreter, Place};
 use crate::ready_made;
 
@@ -21,6 +22,13 @@ pub(crate) struct Services {
     list: Vec<(ServiceSpec, Arc<dyn Service>)>,
     /// Those whose scripts end with the worker.
     scripts: Vec<Arc<Cgi>>,
+    /// Where nothing is mounted.
+    elsewhere: Arc<dyn Service>,
+}
+
+/// In the place of all services: why they cannot be had.
+pub(crate) fn page(why: &str) -> Services {
+    Services { list: Vec::new(), scripts: Vec::new(), elsewhere: Arc::new(ErrorPage::new(why)) }
 }
 
 /// Looks whether a service has what the options name: its folders.
@@ -50,7 +58,7 @@ pub(crate) fn make(
     specs: &[ServiceSpec],
     place: &Place<'_>,
 ) -> io::Result<Services> {
-    let mut services = Services { list: Vec::new(), scripts: Vec::new() };
+    let mut services = Services { list: Vec::new(), scripts: Vec::new(), elsewhere: Arc::new(Nothing) };
     for spec in specs {
         let service: Arc<dyn Service> = match &spec.kind {
             ServiceKind::Wsgi { .. }
@@ -94,7 +102,7 @@ impl Services {
         listeners: Vec<Listener>,
         threads: Arc<dyn ThreadSource>,
     ) -> io::Result<Server> {
-        let mut elsewhere: Arc<dyn Service> = Arc::new(Nothing);
+        let mut elsewhere = Arc::clone(&self.elsewhere);
         for (spec, service) in &self.list {
             let service = Arc::clone(service);
             // One that does not speak HTTP has its listeners for itself.

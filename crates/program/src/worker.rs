@@ -1,9 +1,10 @@
 //! A worker: loads what it serves, serves, drains, and ends its interpreter in order.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use stdserve_config::Settings;
@@ -12,9 +13,10 @@ use stdserve_supervisor::{Level, WorkerSeat, exit_code};
 use stdserve_sys::fork_guard::Guard;
 use stdserve_sys::limits;
 use stdserve_sys::process::{self, Limit, Pid};
-use stdserve_sys::scoreboard::State;
+use stdserve_sys::scoreboard::{Scoreboard, State};
 use stdserve_sys::signals::SIGTERM;
 
+use crate::changes::Changes;
 use crate::engine;
 use crate::interpreter::{Hook, Interpreter, Place};
 use crate::log::ErrorLog;
@@ -43,13 +45,16 @@ pub(crate) fn live(
     if let Some(row) = setup.board.row(seat.slot) {
         row.claim(seat.generation);
     }
-    if let Err(why) = bound(group.options()).and_then(|()| load(interpreter, group)) {
-        let _ = seat.load_failed(&why);
+    // What changes while it is loaded counts.
+    let changes = group.options().reload.on.then(|| Changes::new(&group.spec)).and_then(Result::ok);
+    let failed = bound(group.options()).and_then(|()| load(interpreter, group)).err();
+    if let Some(why) = failed.as_ref().filter(|_| changes.is_none() || !may_show(&seat, setup, group)) {
+        let _ = seat.load_failed(why);
         interpreter.flush();
         process::exit_now(exit_code::APPLICATION);
     }
     // From here on this process is the worker's alone: nothing is handed back.
-    match serve(interpreter, seat, setup, group) {
+    match serve(interpreter, seat, setup, group, Watched { changes, failed }) {
         Ok(()) => process::exit_now(exit_code::OK),
         Err(error) => {
             setup.log.say(Level::Error, &format!("the worker could not start: {error}"));
@@ -91,11 +96,32 @@ fn load(interpreter: &mut dyn Interpreter, group: &Group) -> Result<(), String> 
     interpreter.hook(Hook::Loaded)
 }
 
+/// What `--reload` makes of a worker.
+struct Watched {
+    changes: Option<Changes>,
+    /// Why the application could not be loaded: that is what is served.
+    failed: Option<String>,
+}
+
+/// Whether a worker that could not load the application says so to browsers: none that could is there to go on.
+fn may_show(seat: &WorkerSeat, setup: &Setup, group: &Group) -> bool {
+    let others = group.slots.clone().filter(|slot| *slot != seat.slot);
+    group.spec.services.iter().all(|service| service.kind.speaks_http())
+        && others.filter_map(|slot| setup.board.row(slot)).all(|row| row.state() != State::Serving)
+}
+
+/// Whether this worker is the first of its group: what concerns all is said once.
+fn is_first(slot: usize, board: &Scoreboard, group: &Range<usize>) -> bool {
+    let before = group.clone().take_while(|other| *other < slot);
+    before.filter_map(|other| board.row(other)).all(|row| row.state() == State::Free)
+}
+
 fn serve(
     interpreter: &mut dyn Interpreter,
     seat: WorkerSeat,
     setup: &Setup,
     group: &mut Group,
+    watched: Watched,
 ) -> io::Result<()> {
     let slot = seat.slot;
     let listeners = group.registry.take();
@@ -104,7 +130,16 @@ fn serve(
     interpreter.log_to(Arc::clone(&log));
     let told = Arc::clone(&log) as Arc<dyn Log>;
     let place = Place { settings: options, workers: group.workers(), log: &told };
-    let services = services::make(interpreter, &group.spec.services, &place)?;
+    let services = match &watched.failed {
+        Some(why) => {
+            if is_first(slot, &setup.board, &group.slots) {
+                log.say(Level::Error, why);
+                log.say(Level::Info, "a page shows this until a file changes");
+            }
+            services::page(why)
+        }
+        None => services::make(interpreter, &group.spec.services, &place)?,
+    };
     let seats =
         Seats { board: Arc::clone(&setup.board), log: Arc::clone(&log), slot, group: group.slots.clone() };
     let watcher = Arc::new(Watcher::of_worker(options, seats)?);
@@ -127,9 +162,13 @@ fn serve(
         );
     }
     let row = setup.board.row(slot);
+    let modules = watched.changes.as_ref().map(Changes::modules);
     let beat = || {
         if let Some(row) = row {
             row.gil_beat.store(stdserve_sys::scoreboard::now(), Ordering::Relaxed);
+        }
+        if let Some(modules) = &modules {
+            *modules.lock().unwrap_or_else(PoisonError::into_inner) = interpreter.files();
         }
     };
     // Loading may have taken long: the first request must not look as if it held the lock since then.
@@ -138,7 +177,15 @@ fn serve(
     interpreter.apart(&mut || started = server.start());
     started?;
     if let Some(row) = row {
-        row.set_state(State::Serving);
+        row.set_state(if watched.failed.is_some() { State::Failing } else { State::Serving });
+    }
+    if let Some(changes) = watched.changes {
+        let (log, board, group) = (Arc::clone(&log), Arc::clone(&setup.board), group.slots.clone());
+        changes.watch(Arc::clone(&seat), move |names| {
+            if is_first(slot, &board, &group) {
+                log.say(Level::Info, &format!("changed: {names}"));
+            }
+        })?;
     }
     // A supervisor that is gone shows as the end of the lifeline.
     let _ = seat.ready();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,6 +181,12 @@ impl Interpreter for CPython<'_> {
         if self.hooked {
             let _ = hooks::log_to(self.py, log);
         }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let files =
+            self.py.import("stdserve._changes").and_then(|module| module.call_method0("files")?.extract());
+        files.unwrap_or_default()
     }
 
     fn begin_preload(&mut self) {

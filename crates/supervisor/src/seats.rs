@@ -139,6 +139,12 @@ impl WorkerSeat {
         self.channel.send(&FromWorker::Autopsy(text.to_owned()).encode(), None)
     }
 
+    /// Says that files have changed, `configuration` files among them or not; `what` names them and their state.
+    pub fn changed(&self, configuration: bool, what: &str) -> io::Result<()> {
+        let what = what.to_owned();
+        self.channel.send(&FromWorker::Changed { configuration, what }.encode(), None)
+    }
+
     /// What the supervisor orders, if anything; does not wait. The end of the lifeline is `Err(UnexpectedEof)`.
     pub fn order(&self) -> io::Result<Option<ToWorker>> {
         loop {

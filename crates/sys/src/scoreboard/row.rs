@@ -21,6 +21,8 @@ pub enum State {
     Serving = 2,
     /// Accepts no more, finishes what runs.
     Draining = 3,
+    /// Answering every request with why the application could not be loaded (`--reload`).
+    Failing = 4,
 }
 
 /// Classes of status: 1xx to 5xx at 1 to 5; at 0 what was aborted.
@@ -130,6 +132,7 @@ impl Row {
             1 => State::Booting,
             2 => State::Serving,
             3 => State::Draining,
+            4 => State::Failing,
             _ => State::Free,
         }
     }
