@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A look takes at most this part of a core: one divided by it.
 const SHARE: u32 = 10;
 
+/// So often is looked whether a change goes on, before it counts.
+const MOST_LOOKS: u32 = 8;
+
 /// So many entries of folders are looked at; what lies beyond is not watched.
 const MOST: usize = 50_000;
 
@@ -115,14 +118,16 @@ impl Changes {
         if self.differ(&now).is_empty() {
             return (Vec::new(), now);
         }
-        loop {
+        // Something that is written all the time shall not keep the rest from being seen.
+        for _ in 0..MOST_LOOKS {
             std::thread::sleep(PAUSE / 2);
             let later = self.look();
             if later == now {
-                return (self.differ(&now), now);
+                break;
             }
             now = later;
         }
+        (self.differ(&now), now)
     }
 
     /// The files that are not what they were. That of a module is new when the module is: no change.
