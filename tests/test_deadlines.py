@@ -110,6 +110,15 @@ def test_an_event_loop_inside_a_request_ends(serve: Serve, gate: Gate) -> None:
     gate.wait("the task has ended")
 
 
+def test_gevent_and_its_hub_stand_it(serve: Serve, gate: Gate) -> None:
+    """The exception finds its way through the hub, and the thread serves on."""
+    server = serve("gevent_app:app", threads=2, timeout="500ms")
+    assert server.get("/?1").text == "1 3"
+    assert ask(server, "/stuck") == 504
+    gate.wait("ended by RequestTimeout")
+    assert server.get("/?2").text == "2 3"
+
+
 def test_the_worker_is_replaced_and_no_other_request_fails(serve: Serve) -> None:
     """A lock may have stayed taken: a new worker takes the place of the one whose thread was ended."""
     server = serve(APP, workers=2, timeout="300ms")

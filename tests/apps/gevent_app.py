@@ -13,6 +13,8 @@ from typing import Any
 
 import gevent
 
+import gate
+
 # Two native threads that make their first hub at the same time can lock each other out in gevent itself,
 # while it imports its loop; with the modules there they do not.
 gevent.get_hub()
@@ -24,8 +26,20 @@ def late(number: int) -> int:
     return number
 
 
+def stuck() -> None:
+    """Sleeps in the hub for ever; says by what it was ended."""
+    try:
+        while True:
+            time.sleep(0.001)
+    except BaseException as error:
+        gate.tell(f"ended by {type(error).__name__}")
+        raise
+
+
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     """Sleeps in the hub, and waits for greenlets of its own."""
+    if environ["PATH_INFO"] == "/stuck":
+        stuck()
     time.sleep(0.002)
     jobs = [gevent.spawn(late, number) for number in range(3)]
     gevent.joinall(jobs)

@@ -582,4 +582,64 @@ mod tests {
         link.give_up();
         assert_eq!(waiter.join().unwrap(), Err(Gone));
     }
+
+    /// What may happen to an exchange, by the service or by the loop.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Step {
+        /// The service answers as a whole.
+        Whole,
+        /// The service sends a piece.
+        Piece,
+        /// Its time is over.
+        Out,
+    }
+
+    /// In whatever order things happen, one side answers, and the client gets nothing of the other's.
+    #[test]
+    fn whoever_sends_first_has_won() {
+        const STEPS: [Step; 3] = [Step::Whole, Step::Piece, Step::Out];
+        for order in (0..81).map(|number| [1, 3, 9, 27].map(|place| STEPS[number / place % 3])) {
+            let (link, mut theirs) = pair();
+            link.begin();
+            let (mut expected, mut ended, mut cut) = (String::new(), false, false);
+            for step in order {
+                match step {
+                    Step::Whole if !ended => {
+                        let sent = link.send_whole(&mut b"whole".to_vec(), false, None);
+                        assert_eq!(sent.is_ok(), !link.is_timed_out() && !cut, "{order:?}");
+                        if sent.is_ok() {
+                            expected.push_str("whole");
+                        }
+                        ended = true;
+                    }
+                    Step::Piece if !ended => {
+                        let sent = link.send_pieces([b"piece", b"", b""], 1000);
+                        assert_eq!(sent.is_ok(), !link.is_timed_out() && !cut, "{order:?}");
+                        if sent.is_ok() {
+                            expected.push_str("piece");
+                        }
+                    }
+                    Step::Out if !link.is_timed_out() && !cut => {
+                        let found = link.time_out(&mut b"late".to_vec(), Instant::now());
+                        let (is_empty, is_whole) = (expected.is_empty(), expected.ends_with("whole"));
+                        assert_eq!(matches!(found, TimedOut::Answered(_)), is_empty, "{order:?}");
+                        assert_eq!(found == TimedOut::Finished, is_whole, "{order:?}");
+                        match found {
+                            TimedOut::Answered(_) => expected.push_str("late"),
+                            TimedOut::Begun => {
+                                link.cut();
+                                cut = true;
+                            }
+                            _ => {}
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            drop(link);
+            let mut got = String::new();
+            theirs.read_to_string(&mut got).unwrap();
+            assert_eq!(got, expected, "{order:?}");
+        }
+    }
 }
