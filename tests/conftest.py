@@ -12,8 +12,10 @@ test, and the test fails if a process of it is left or its log shows a panic.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,6 +86,22 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
         except AssertionError as complaint:
             wrong.append(str(complaint))
     assert not wrong, "\n\n".join(wrong)
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def binary() -> str:
+    """The command without Python: $STDSERVE_TEST_BINARY, else it is built."""
+    chosen = os.environ.get("STDSERVE_TEST_BINARY")
+    if chosen:
+        return chosen
+    if not shutil.which("cargo"):
+        pytest.skip("needs cargo, or $STDSERVE_TEST_BINARY")
+    build = ["cargo", "build", "--quiet", "--locked", "--package", "stdserve-cli"]
+    subprocess.run(build, cwd=ROOT, check=True, timeout=900)
+    return str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "stdserve")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -12,22 +11,6 @@ import pytest
 
 from support.serving import Serve, clean_environment
 from support.waiting import until
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="session")
-def binary() -> str:
-    """The program: $STDSERVE_TEST_BINARY, else it is built."""
-    chosen = os.environ.get("STDSERVE_TEST_BINARY")
-    if chosen:
-        return chosen
-    if not shutil.which("cargo"):
-        pytest.skip("needs cargo, or $STDSERVE_TEST_BINARY")
-    build = ["cargo", "build", "--quiet", "--locked", "--package", "stdserve-cli"]
-    subprocess.run(build, cwd=ROOT, check=True, timeout=900)
-    return str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "stdserve")
-
 
 pytestmark = pytest.mark.timeout(1000)
 

@@ -435,7 +435,7 @@ impl Runner<'_> {
         let others = [plane, self.autopsies.deadline(), self.limits.deadline(&self.machine, now), due];
         let deadline = self.machine.deadline().into_iter().chain(others.into_iter().flatten()).min();
         self.poller.wait(deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
-        let mut events = Vec::new();
+        let (mut events, mut upgrades) = (Vec::new(), Vec::new());
         while let Some(signal) = self.signals.next() {
             match signal {
                 signals::SIGCHLD => {}
@@ -444,7 +444,8 @@ impl Runner<'_> {
                 signals::SIGQUIT => events.push(Event::Signal(Signal::Quit)),
                 signals::SIGHUP => events.push(Event::Signal(Signal::Hangup)),
                 signals::SIGUSR1 => events.push(Event::Signal(Signal::User1)),
-                signals::SIGUSR2 => events.push(Event::Signal(Signal::User2)),
+                // After the ends that have come together with it: the new server before the next may be among them.
+                signals::SIGUSR2 => upgrades.push(Event::Signal(Signal::User2)),
                 signals::SIGTTIN => events.push(Event::Signal(Signal::TtyIn)),
                 signals::SIGTTOU => events.push(Event::Signal(Signal::TtyOut)),
                 signals::SIGWINCH => events.push(Event::Signal(Signal::Winch)),
@@ -467,6 +468,7 @@ impl Runner<'_> {
         events.extend(said);
         events.extend(self.limits.look(&self.machine, self.scoreboard, &mut self.figures, Instant::now()));
         events.extend(ended.into_iter().map(|(pid, exit)| Event::ProcessEnded { pid, exit }));
+        events.extend(upgrades);
         events.push(Event::Tick);
         Ok(events)
     }
