@@ -234,6 +234,14 @@ def test_a_folder_that_others_may_write_to_is_not_used(serve: Serve, short_path:
     assert list(folder.iterdir()) == []
 
 
+def test_port_0_is_told(serve: Serve) -> None:
+    """The address that the kernel chose stands in the start-up lines."""
+    server = serve(admin="127.0.0.1:0")
+    port = int(server.log.wait(r"Operations\W+http://127\.0\.0\.1:(\d+)")[1])
+    assert port != server.port
+    assert Plane(("127.0.0.1", port)).ask("/ready").status == 200
+
+
 def test_none_opens_nothing(serve: Serve, short_path: Path) -> None:
     """`--admin none`."""
     server = serve(env={"XDG_RUNTIME_DIR": str(short_path)}, admin="none")

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from support import proc
 from support.gate import Gate
 from support.plane import Plane, ctl, pids
 from support.serving import APPS, Log, Serve, Served, clean_environment, command
+from support.waiting import until
 from support.wire import request
 
 
@@ -158,6 +160,29 @@ def test_a_reload_that_fails_says_why(serve: Serve, env: dict[str, str], tmp_pat
     assert failed.returncode == 1
     assert "no_such_module" in failed.stderr
     assert server.get("/hello").status == 200
+
+
+def test_an_upgrade_is_waited_for_and_hands_the_address_over(
+    serve: Serve, env: dict[str, str], short_path: Path
+) -> None:
+    """The new server answers where the old one did, and is found under its own number."""
+    plane = Plane(short_path / "admin")
+    server = serve(workers=1, env=env, admin=plane.option)
+    ready(server, env)
+    new = None
+    try:
+        upgraded = ctl("upgrade", f"--pid={server.pid}", env=env)
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert server.wait_exit() == 0
+        new = plane.wait(lambda status: status["ready"], "ready")["pid"]
+        assert new != server.pid
+        assert server.get("/hello").status == 200
+        assert f"process {new} " in ctl("status", f"--pid={new}", env=env).stdout
+        assert [path.name for path in (short_path / "stdserve").iterdir()] == [f"{new}.sock"]
+    finally:
+        if new:
+            os.kill(new, signal.SIGTERM)
+            until(lambda: not proc.alive(new), "the new server has ended")
 
 
 def test_top_lives_in_the_terminal_and_leaves_it_as_it_was(

@@ -10,8 +10,8 @@ use crate::setup::{Group, Setup};
 
 const ADDRESS: &str = "\x1b[1;36m";
 
-/// The lines, for the log of the supervisor.
-pub(crate) fn lines(interpreter: &dyn Interpreter, setup: &Setup) -> String {
+/// The lines, for the log of the supervisor. `admin`: where its operations plane was asked for.
+pub(crate) fn lines(interpreter: &dyn Interpreter, setup: &Setup, admin: &[String]) -> String {
     let mut text = Text { text: String::new(), color: setup.log.color() };
     let _ = writeln!(text.text, "stdserve {} is ready", env!("CARGO_PKG_VERSION"));
     for group in &setup.groups {
@@ -27,6 +27,9 @@ pub(crate) fn lines(interpreter: &dyn Interpreter, setup: &Setup) -> String {
         for (name, value) in interpreter.facts() {
             text.fact(name, &value, "");
         }
+    }
+    for url in admin {
+        text.fact("Operations", url, ADDRESS);
     }
     text.fact("Process", &std::process::id().to_string(), "");
     text.text

@@ -207,10 +207,11 @@ fn supervise(
         seed: seed(),
         ..Policy::default()
     };
+    let admin = plane.as_ref().map(Plane::urls).unwrap_or_default();
     let plan: Vec<_> = groups.iter().map(Group::plan).collect();
     let account = being.account().cloned();
     let setup = Setup { groups, board: Arc::clone(&board), log: Arc::new(log), account };
-    let mut supervisor = Supervisor { interpreter, setup, plane, serve, again, being };
+    let mut supervisor = Supervisor { interpreter, setup, plane, admin, serve, again, being };
     let ended = stdserve_supervisor::run(&plan, policy, &board, &mut supervisor);
     Ok(ended.unwrap_or_else(|error| supervisor.being.complain(&error, exit_code::WORKERS_FAIL)))
 }
@@ -258,6 +259,8 @@ struct Supervisor<'a> {
     interpreter: &'a mut dyn Interpreter,
     setup: Setup,
     plane: Option<Plane>,
+    /// Where that listens, as far as the options say where.
+    admin: Vec<String>,
     /// What was read last.
     serve: Serve,
     again: Again<'a>,
@@ -303,7 +306,7 @@ impl Host for Supervisor<'_> {
 
     fn ready(&mut self) {
         if self.setup.log.says(Level::Info) {
-            self.setup.log.write(&banner::lines(self.interpreter, &self.setup));
+            self.setup.log.write(&banner::lines(self.interpreter, &self.setup, &self.admin));
         }
         self.being.ready();
     }

@@ -84,7 +84,7 @@ fn ask(ctl: &Ctl) -> Result<i32, Trouble> {
         CtlOrder::LogLevel(level) => {
             shown(&place.order(&format!("/log-level?level={}", escaped(level)))?, show::taken)
         }
-        CtlOrder::Upgrade => shown(&place.order("/upgrade")?, show::taken),
+        CtlOrder::Upgrade => upgrade(&place, ctl.json),
         CtlOrder::Reload => change(&place, ctl.json, "/reload", |then, _, now| {
             let (then, groups) = (groups(then), groups(now));
             let newer = then.len() == groups.len()
@@ -145,16 +145,42 @@ fn change(
         }
     };
     match outcome {
-        Ok(text) if json => {
-            print(&format!("{}\n", serde_json::json!({ "done": text })));
-            Ok(exit_code::OK)
-        }
-        Ok(text) => {
-            print(&format!("{text}\n"));
-            Ok(exit_code::OK)
-        }
+        Ok(text) => Ok(done(&text, json)),
         Err(why) => Err(Trouble::failed(why)),
     }
+}
+
+/// Orders an upgrade, and waits until the new server is ready: what the server logs of it says so.
+fn upgrade(place: &Place, json: bool) -> Result<i32, Trouble> {
+    let taken = place.order("/upgrade")?;
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        thread::sleep(LOOK);
+        let log = match place.get(&format!("/log?after={}", taken["after"])) {
+            Ok(log) => log,
+            // It leaves as soon as the other is ready.
+            Err(trouble) if trouble.code == code::NOT_RUNNING => {
+                return Ok(done("the server was replaced", json));
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        for line in log["lines"].as_array().into_iter().flatten() {
+            let text = line["text"].as_str().unwrap_or_default();
+            if line["level"] == "error" || text.starts_with("no ") {
+                return Err(Trouble::failed(show::cleaned_lines(text)));
+            }
+            if text.contains("is ready: ") {
+                return Ok(done(&show::cleaned(text), json));
+            }
+        }
+    }
+    Err(Trouble::failed("the new server is not ready yet: see the log".to_owned()))
+}
+
+/// Says what has come of an order.
+fn done(text: &str, json: bool) -> i32 {
+    print(&if json { format!("{}\n", serde_json::json!({ "done": text })) } else { format!("{text}\n") });
+    exit_code::OK
 }
 
 /// Why nothing comes of a change: what the server has logged of it since, once nothing is under way any more.
@@ -162,8 +188,10 @@ fn failure(log: &Value, now: &Value) -> Option<String> {
     let moving = groups(now).iter().any(|group| !group["loading"].is_null());
     let lines = log["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
     let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "error").collect();
-    (!moving && !errors.is_empty())
-        .then(|| errors.iter().filter_map(|line| line["text"].as_str()).collect::<Vec<_>>().join("\n"))
+    (!moving && !errors.is_empty()).then(|| {
+        let texts = errors.iter().filter_map(|line| line["text"].as_str());
+        texts.map(show::cleaned_lines).collect::<Vec<_>>().join("\n")
+    })
 }
 
 fn groups(status: &Value) -> &[Value] {

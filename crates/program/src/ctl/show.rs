@@ -173,6 +173,11 @@ pub(super) fn cleaned(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same for several lines, which stay apart.
+pub(super) fn cleaned_lines(text: &str) -> String {
+    text.lines().map(cleaned).collect::<Vec<_>>().join("\n")
+}
+
 /// Seconds, as short as they are telling: `12ms`, `3.4s`, `5m 10s`, `2h 5m`, `3d 4h`.
 pub(super) fn age(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds else { return "-".to_owned() };

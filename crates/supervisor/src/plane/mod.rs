@@ -60,13 +60,15 @@ pub struct Plane {
     beat: Instant,
     /// Listeners at which somebody may be waiting.
     asked: BTreeSet<usize>,
+    /// Another server answers at the addresses that both have.
+    handed_over: bool,
 }
 
 impl Plane {
     /// A plane on these listeners, which are for connections. `hosts`: the names that it may be asked for by.
     pub fn new(listeners: Vec<Registry>, hosts: Hosts) -> Self {
         let (clients, history, asked) = (Clients::default(), History::default(), BTreeSet::new());
-        Self { listeners, hosts, clients, history, beat: Instant::now(), asked }
+        Self { listeners, hosts, clients, history, beat: Instant::now(), asked, handed_over: false }
     }
 
     /// The listeners that another server may take over.
@@ -74,8 +76,14 @@ impl Plane {
         self.listeners.iter().flat_map(Registry::shareable)
     }
 
+    /// The addresses that were named, as links.
+    pub fn urls(&self) -> Vec<String> {
+        self.shareable().map(Listener::url).collect()
+    }
+
     /// Another server goes on with them.
     pub(crate) fn leave_files(&mut self) {
+        self.handed_over = true;
         self.listeners.iter_mut().for_each(Registry::leave_files);
     }
 
@@ -127,11 +135,18 @@ impl Plane {
         }
         let turn = Turn { view, hosts: &self.hosts, history: &self.history, due, now };
         self.clients.drive(poller, &turn, &mut orders);
-        let listeners: Vec<_> = self.listeners.iter().flat_map(Registry::listeners).collect();
+        // What was handed over is accepted by the other server alone.
+        let listeners: Vec<_> = self
+            .listeners
+            .iter()
+            .flat_map(|registry| {
+                let taken = self.handed_over && registry.shareable().next().is_some();
+                registry.listeners().iter().map(move |listener| (!taken).then_some(listener))
+            })
+            .collect();
         self.asked.retain(|index| {
-            listeners
-                .get(*index)
-                .is_some_and(|listener| self.clients.accept(listener, poller, &turn, &mut orders))
+            let listener = listeners.get(*index).copied().flatten();
+            listener.is_some_and(|listener| self.clients.accept(listener, poller, &turn, &mut orders))
         });
         orders
     }
