@@ -39,16 +39,26 @@ class Server:
         option = self.threads_option.split() if count else []
         places = {"port": port, "app": app, "threads": count, "bin": ENVS / self.name / "bin"}
         places |= {"floor": FLOOR, "stdserve": STDSERVE, "launch": BENCH / "launch"}
+        places |= {"logs": BENCH / "results" / "logs"}
         return [word.format(**places) for word in (program, *option, *rest)]
 
 
-def _ours(name: str, env: dict[str, str] | None = None) -> Server:
-    line = "{stdserve} --bind 127.0.0.1:{port} --workers 1 --threads {threads} {app}"
+def _ours(name: str, env: dict[str, str] | None = None, more: str = "") -> Server:
+    line = f"{{stdserve}} --bind 127.0.0.1:{{port}} --workers 1 --threads {{threads}} {more} {{app}}"
     return Server(name, line, threads=16, env=env or {}, role="ours", usual=env is None)
+
+
+# What is written and watched for an operator; the address of the plane is one that no other server has.
+_WATCHED = (
+    "--access-logfile {logs}/stdserve-all.access --timeout 30s --slow-request 10s --deadlock-timeout 30s"
+)
 
 
 SERVERS = (
     _ours("stdserve"),
+    # What does it cost to have everything on, and what to have even the defaults off?
+    _ours("stdserve-all", {}, f"{_WATCHED} --queue-timeout 20s --queue-size 1000 --max-requests 100000000"),
+    _ours("stdserve-bare", {}, "--admin none --slow-request 0 --deadlock-timeout 0"),
     # The same at other bounds of the cohort: what does it bring to run requests back to back?
     _ours("stdserve-cohort1", {"STDSERVE_COHORT": "1"}),
     _ours("stdserve-cohort8", {"STDSERVE_COHORT": "8"}),

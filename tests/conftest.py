@@ -17,13 +17,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.gate import Gate
-from support.serving import Serve, Served, options
+from support.serving import Serve, Served, starter
 
 
 @pytest.fixture
@@ -48,35 +48,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     started: list[Served] = []
     meeting = request.getfixturevalue("gate") if "gate" in request.fixturenames else None
 
-    def start(
-        app: str | None = "shapes:app",
-        *arguments: str,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        wrapper: Sequence[str] = (),
-        bind: str | None = "127.0.0.1:0",
-        terminal: bool = False,
-        limits: Mapping[int, tuple[int, int]] | None = None,
-        program: Sequence[str] | None = None,
-        **chosen: object,
-    ) -> Served:
-        chosen.setdefault("workers", 1)
-        told = {"GATE": str(meeting.path), **(env or {})} if meeting else env
-        server = Served(
-            app,
-            [*options(chosen), *arguments],
-            env=told,
-            cwd=cwd,
-            wrapper=wrapper,
-            bind=bind,
-            terminal=terminal,
-            limits=limits,
-            program=program,
-        )
-        started.append(server)
-        return server
-
-    yield start
+    yield starter(started, {"GATE": str(meeting.path)} if meeting else {})
     if meeting:
         meeting.close()
     wrong = []

@@ -25,7 +25,8 @@ APP = "steady_app:app"
 #: A connection that nobody has taken.
 REFUSED = "ConnectionRefusedError on a new connection"
 #: What becomes of the first request on a connection whose worker is no more.
-CUT_OFF = ("connection ended on a new connection", "ConnectionResetError on a new connection")
+RESET = "ConnectionResetError on a new connection"
+CUT_OFF = ("connection ended on a new connection", RESET)
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,12 @@ def excused_on(counts: Counts, ports: set[int]) -> dict[str, int]:
     return found
 
 
-def refused(counts: Counts) -> dict[str, int]:
-    """What was never accepted."""
-    return {REFUSED: counts.failed.get(REFUSED, 0)}
+def not_accepted(counts: Counts) -> dict[str, int]:
+    """What nobody has accepted, where the last listener is closed.
+
+    A connection that comes after the last look into the listener's queue is ended by the kernel.
+    """
+    return {why: counts.failed.get(why, 0) for why in (REFUSED, RESET)}
 
 
 @event("HUP, again and again")
@@ -203,7 +207,7 @@ def term(stage: Stage) -> Outcome:
         server.signal(signal.SIGTERM)
         assert server.wait_exit() == 0
         counts = load.end()
-    return Outcome(counts, refused(counts))
+    return Outcome(counts, not_accepted(counts))
 
 
 @event("kill -9 of a worker, again and again")
@@ -253,7 +257,7 @@ def killed_supervisor(stage: Stage) -> Outcome:
         server.process.wait()
         until(lambda: not any(proc.alive(pid) for pid in workers), "the end of the workers")
         counts = load.end()
-    return Outcome(counts, refused(counts))
+    return Outcome(counts, not_accepted(counts))
 
 
 @event("kill -9 of the supervisor, and a new start")
@@ -265,7 +269,7 @@ def started_again(stage: Stage) -> Outcome:
         take_over(stage, server)
         load.wait(1000)
         counts = load.end()
-    return Outcome(counts, refused(counts))
+    return Outcome(counts, not_accepted(counts))
 
 
 @event("the same beside a worker stuck in C")
@@ -280,10 +284,10 @@ def started_beside_a_stuck_worker(stage: Stage) -> Outcome:
         load.wait(1000)
         counts = load.end()
         until(lambda: not server.left_behind(), "the end of the stuck worker")
-    assert counts.lost - refused(counts)[REFUSED] <= CONNECTIONS
+    assert counts.lost - not_accepted(counts)[REFUSED] <= CONNECTIONS
     excused = excused_on(counts, held)
     return Outcome(
-        counts, excused | refused(counts), [f"{len(held)} connections were held by the stuck worker"]
+        counts, excused | not_accepted(counts), [f"{len(held)} connections were held by the stuck worker"]
     )
 
 
@@ -302,7 +306,7 @@ def started_beside_children(stage: Stage) -> Outcome:
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
-    return Outcome(counts, refused(counts))
+    return Outcome(counts, not_accepted(counts))
 
 
 def take_over(stage: Stage, server: Served) -> Served:

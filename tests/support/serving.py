@@ -320,3 +320,36 @@ class Serve(Protocol):
         program: Sequence[str] | None = None,
         **chosen: object,
     ) -> Served: ...
+
+
+def starter(started: list[Served], environment: Mapping[str, str]) -> Serve:
+    """What starts servers, and puts them into the list. One worker, unless it is said otherwise."""
+
+    def start(
+        app: str | None = "shapes:app",
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] = (),
+        bind: str | None = "127.0.0.1:0",
+        terminal: bool = False,
+        limits: Mapping[int, tuple[int, int]] | None = None,
+        program: Sequence[str] | None = None,
+        **chosen: object,
+    ) -> Served:
+        chosen.setdefault("workers", 1)
+        server = Served(
+            app,
+            [*options(chosen), *arguments],
+            env={**environment, **(env or {})},
+            cwd=cwd,
+            wrapper=wrapper,
+            bind=bind,
+            terminal=terminal,
+            limits=limits,
+            program=program,
+        )
+        started.append(server)
+        return server
+
+    return start
