@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,22 @@ def test_a_broken_configuration_changes_nothing(serve: Serve, folder: Path) -> N
     configure(folder, workers=2)
     reload(server, "is loaded anew")
     renewed(server, before, 2)
+
+
+def test_a_program_that_calls_run_reads_its_file_again(serve: Serve, folder: Path) -> None:
+    """The keywords of the call stay, and count more."""
+    script = folder / "program.py"
+    script.write_text('import stdserve\nstdserve.run("versioned:app", bind="127.0.0.1:0", threads=2)\n')
+    server = serve(None, program=[sys.executable, str(script)], cwd=folder, bind=None, workers=None)
+    until(lambda: server.get("/").status == 200, "the first answer")
+    before = server.wait_workers(1)
+    configure(folder, workers=2, threads=0)
+    reload(server, "nothing is reloaded")
+    configure(folder, workers=2, threads=5)
+    import_as(folder, "two")
+    reload(server, "is loaded anew")
+    workers = renewed(server, before, 2)
+    assert server.get("/").text in [f"two {pid}" for pid in workers]
 
 
 @pytest.mark.parametrize("preload", [False, True])

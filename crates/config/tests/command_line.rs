@@ -6,7 +6,9 @@ use std::io;
 use std::path::Path;
 
 use proptest::prelude::*;
-use stdserve_config::{Preload, Raw, Source, Surroundings, parse, parse_run, parse_server, without_python};
+use stdserve_config::{
+    MemoryLimit, Preload, Raw, Source, Surroundings, parse, parse_run, parse_server, without_python,
+};
 use world::{binds, error, printed, run, serve, target};
 
 #[test]
@@ -214,6 +216,24 @@ fn errors_name_the_source_the_value_and_what_is_accepted() {
         assert_eq!(text, expected);
     }
     assert!(file("threads = ").starts_with("error: stdserve.toml:1: "));
+}
+
+#[test]
+fn memory_is_a_size_or_a_part() {
+    for (text, expected) in [
+        ("none", None),
+        ("512MiB", Some(MemoryLimit::Bytes(512 << 20))),
+        ("40%", Some(MemoryLimit::Percent(40))),
+        ("100 %", Some(MemoryLimit::Percent(100))),
+    ] {
+        let serve = serve(&["a", "--max-rss", text], &[], &[]);
+        assert_eq!(serve.groups[0].settings.recycling.rss, expected, "{text}");
+    }
+    for wrong in ["0%", "101%", "-1%", "1.5%", "%"] {
+        let expected = format!("error: --max-rss: `{wrong}` is not a part: from 1% to 100%");
+        assert_eq!(error(&["a", &format!("--max-rss={wrong}")], &[], &[]), expected);
+    }
+    assert!(error(&["a", "--max-rss", "5"], &[], &[]).contains("is too small: at least 1MiB"));
 }
 
 #[test]

@@ -230,18 +230,24 @@ impl Machine {
             return;
         }
         let Some(group) = self.groups.get_mut(index) else { return };
-        let asked = match to {
-            ScaleTo::To(count) => count,
+        if matches!(to, ScaleTo::By(by) if by < 0) && group.wanted == 0 {
             // A group that is paused has no worker to lose.
-            ScaleTo::By(by) if by < 0 && group.wanted == 0 => return,
-            ScaleTo::By(by) => group.wanted.saturating_add_signed(by as isize),
-        };
-        let wanted = asked.clamp(1, group.most);
-        let (name, before) = (group.name.clone(), std::mem::replace(&mut group.wanted, wanted));
-        // A load that is tried has nothing else in mind.
-        if let Some(next) = &mut group.next {
-            next.wanted = wanted;
+            return;
         }
+        let most = group.most;
+        let scaled = |from: usize| {
+            let asked = match to {
+                ScaleTo::To(count) => count,
+                ScaleTo::By(by) => from.saturating_add_signed(by as isize),
+            };
+            (asked, asked.clamp(1, most))
+        };
+        // A load that is tried may be configured for another number.
+        if let Some(next) = &mut group.next {
+            next.wanted = scaled(next.wanted).1;
+        }
+        let (asked, wanted) = scaled(group.wanted);
+        let (name, before) = (group.name.clone(), std::mem::replace(&mut group.wanted, wanted));
         if wanted != asked {
             let bound = if asked == 0 { "least" } else { "most" };
             let text = format!("{name}: {wanted} is the {bound} that it can have in workers");

@@ -254,3 +254,14 @@ fn workers_are_replaced_while_a_load_hangs() {
     assert_eq!((world.generations(0), world.machine.serving()), (vec![1], 1));
     assert!(world.machine.groups[0].next.is_some());
 }
+
+#[test]
+fn a_group_that_is_scaled_while_it_loads_is_so_afterwards() {
+    let mut world = World::new(&[1]);
+    world.boot();
+    world.configured(4, &Limits::default());
+    world.tell(Event::Signal(Signal::TtyIn));
+    assert_eq!(world.machine.groups[0].wanted, 2);
+    world.settle();
+    assert_eq!(world.generations(0), [2; 5]);
+}
