@@ -136,23 +136,21 @@ def test_the_worker_is_replaced_and_no_other_request_fails(serve: Serve) -> None
     assert counts.good == counts.sent
 
 
-def test_the_exception_never_meets_the_next_request(serve: Serve, gate: Gate) -> None:
+def test_the_exception_never_meets_the_next_request(serve: Serve) -> None:
     """Requests that take about as long as they may, one after the other: none sees another's time-out."""
-    limit = 0.02
     server = serve(APP, threads=4, timeout="20ms", graceful_timeout="5s")
 
     def hammer(number: int) -> list[int]:
         statuses = []
         for time in range(40):
             lasts = 0.017 + (number * 40 + time) * 0.000_04
-            statuses.append(ask(server, f"/around?lasts={lasts}&limit={limit}"))
+            statuses.append(ask(server, f"/around?{lasts}"))
         return statuses
 
     found = [status for statuses in together(hammer, list(range(4))) for status in statuses]
+    # One that met the exception of another would be answered 500, with a traceback in the log.
     assert set(found) <= {200, 504}
     assert 504 in found
-    assert gate.count("stray") == 0
-    # Nothing failed for another reason: what timed out has its autopsy, and no traceback.
     assert "Traceback" not in server.log.text
 
 
