@@ -10,7 +10,11 @@ __all__ = ["files"]
 
 #: Where what is installed lies: it changes by being installed.
 _INSTALLED = tuple(
-    {os.path.join(path, "") for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))}
+    {
+        os.path.join(path, "")
+        for name, path in sysconfig.get_paths().items()
+        if name.endswith(("lib", "stdlib"))
+    }
 )
 
 

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import weakref
 from types import FrameType
 from typing import Any
@@ -108,6 +109,11 @@ class Watch:
     def _left_threads(self) -> list[str]:
         found = []
         by_id = {thread.native_id: thread for thread in threading.enumerate()}
+        # The kernel still shows one that has just been joined.
+        for _ in range(20):
+            if all(number in by_id or self._threads.get(number) == "" for number in _threads()):
+                break
+            time.sleep(0.01)
         for number in _threads():
             thread = by_id.get(number)
             if number == self.pid or self._threads.get(number) == "":

@@ -162,6 +162,9 @@ pub trait Interpreter: ForkHooks {
         Ok(())
     }
 
+    /// All is loaded in a worker: it settles for a long life of serving that.
+    fn settle_in(&mut self) {}
+
     /// Whether the configuration file has this function.
     fn has_hook(&self, hook: Hook) -> bool {
         let _ = hook;

@@ -93,7 +93,9 @@ fn load(interpreter: &mut dyn Interpreter, group: &Group) -> Result<(), String> 
     for service in &group.spec.services {
         interpreter.load(service)?;
     }
-    interpreter.hook(Hook::Loaded)
+    interpreter.hook(Hook::Loaded)?;
+    interpreter.settle_in();
+    Ok(())
 }
 
 /// What `--reload` makes of a worker.

@@ -183,6 +183,11 @@ impl Interpreter for CPython<'_> {
         }
     }
 
+    fn settle_in(&mut self) {
+        // What was imported is for good: collections need not look at it each time.
+        let _ = preload::freeze(self.py);
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let files =
             self.py.import("stdserve._changes").and_then(|module| module.call_method0("files")?.extract());

@@ -75,7 +75,8 @@ unsafe extern "C" fn heard(event: *const c_char, args: *mut ffi::PyObject, _: *m
     0
 }
 
-/// Collections in the workers need not touch, and so copy, the pages of what was imported.
+/// Collections need not look at what was imported. In workers that were forked afterwards they would copy its pages;
+/// in others a request to Flask takes some 2 % less time without.
 pub(crate) fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
