@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 from support import proc
 from support.gate import Gate
 from support.load import Steady
-from support.serving import Serve, Served
+from support.serving import Serve, Served, clean_environment, command
 from support.waiting import until
 from support.wire import Client, request
 
@@ -147,6 +149,34 @@ def test_the_file_of_a_unix_socket_is_removed_by_the_last_one(serve: Serve, shor
     server.wait_exit()
     assert path.stat().st_ino == inode
     server.log.wait("has ended")
+    end(new)
+    assert not path.exists()
+
+
+def test_the_operations_plane_is_handed_over(serve: Serve, short_path: Path) -> None:
+    """Its address, too; `ctl upgrade` has the old server leave by itself."""
+    path = short_path / "admin"
+    server = serve(admin=f"unix:{path}")
+    server.log.wait("is ready")
+    inode = path.stat().st_ino
+
+    def ctl(*order: str) -> dict[str, object]:
+        run = [*command(), "ctl", f"--admin=unix:{path}", "--json", *order]
+        done = subprocess.run(run, env=clean_environment(), capture_output=True, timeout=60, check=True)
+        answer: dict[str, object] = json.loads(done.stdout)
+        return answer
+
+    start = len(server.log.text)
+    subprocess.run(
+        [*command(), "ctl", f"--admin=unix:{path}", "upgrade"],
+        env=clean_environment(),
+        timeout=60,
+        check=False,
+    )
+    new = int(server.log.wait(READY, start=start)[1])
+    assert server.wait_exit() == 0
+    assert path.stat().st_ino == inode
+    assert ctl("status")
     end(new)
     assert not path.exists()
 

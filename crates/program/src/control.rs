@@ -109,11 +109,14 @@ fn reload(path: &Path) -> Result<i32, PidFileError> {
 
 fn status(path: &Path) -> Result<i32, PidFileError> {
     let mut rows = Vec::new();
-    for (path, what) in [(path.to_owned(), "supervisor"), (successor(path), "successor")] {
-        let Some(found) = pidfile::holder(&path)?.and_then(process::look) else { continue };
+    let new = pidfile::holder(&successor(path))?;
+    for (holder, what) in [(pidfile::holder(path)?, "supervisor"), (new, "successor")] {
+        let Some(found) = holder.and_then(process::look) else { continue };
         let pid = found.pid;
         rows.push((what, found));
-        rows.extend(process::children(pid).into_iter().map(|child| (role(&child), child)));
+        // The new one is the old one's child, and has rows of its own.
+        let children = process::children(pid).into_iter().filter(|child| Some(child.pid) != new);
+        rows.extend(children.map(|child| (role(&child), child)));
     }
     if rows.is_empty() {
         let left = path.exists();
