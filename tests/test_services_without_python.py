@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.plane import Plane, ctl, pids
 from support.serving import Serve, clean_environment
 from support.waiting import until
 
@@ -127,3 +128,16 @@ def test_a_file_with_an_application_is_refused_as_a_whole(binary: str, place: Pa
     assert ended.returncode == 2
     assert "shop:app" in ended.stderr
     assert "pip install" in ended.stderr
+
+
+def test_it_has_an_operations_plane_and_its_client(serve: Serve, binary: str, place: Path) -> None:
+    """The same figures, and orders that are carried out."""
+    plane = Plane(place / "admin")
+    server = serve(None, "files", str(place / "public"), program=[binary], admin=plane.option)
+    (first,) = pids(plane.wait(lambda status: status["ready"], "ready"))
+    assert server.get("/name.txt").text == "from a file"
+    told = ctl("status", "--admin", plane.option, program=[binary])
+    assert f"process {server.pid} " in told.stdout
+    drained = ctl("drain", str(first), "--admin", plane.option, program=[binary])
+    assert (drained.returncode, drained.stderr) == (0, "")
+    assert first not in pids(plane.get("/status"))

@@ -30,8 +30,6 @@ const WRITE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
 /// The most of a request's body that is read, and thrown away: all that an order says stands in its target.
 const BODY: usize = 64 << 10;
-/// A follower that lets this much wait is cut off: it would fall further and further behind.
-const BEHIND: usize = 1 << 20;
 /// The most requests that are answered before others have their turn.
 const AT_A_TURN: usize = 8;
 
@@ -181,10 +179,13 @@ impl Connection {
         self.flush(turn.now).is_ok()
     }
 
-    /// The next event for a follower.
+    /// The next event for a follower; one that has not taken the last yet is spared this one, so that what waits is
+    /// bounded.
     fn tell(&mut self, turn: &Turn<'_>) {
+        let spared = !self.is_flushed();
         if let State::Follows { chunked, seen } = &mut self.state
             && turn.due
+            && !spared
         {
             let (chunked, frames) = (*chunked, documents::tick(turn.view, turn.history, seen));
             self.push(chunked, frames.as_bytes());
@@ -212,8 +213,7 @@ impl Connection {
                     self.until = now + WRITE;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let behind = self.follows() && self.out.len() - self.sent > BEHIND;
-                    return if behind { Err(error) } else { Ok(false) };
+                    return Ok(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
