@@ -63,7 +63,7 @@ pub(crate) const SETTINGS: &[(&str, Means)] = &[
     ("user", Is("user")),
     ("group", Is("group")),
     ("umask", Is("umask")),
-    ("initgroups", Is("initgroups")),
+    ("initgroups", Nothing("the groups of --user are taken in any case")),
     ("tmp_upload_dir", Is("temp-dir")),
     ("secure_scheme_headers", Nothing("X-Forwarded-Proto and Forwarded count from --forwarded-allow-ips")),
     ("forwarded_allow_ips", Is("forwarded-allow-ips")),
@@ -86,7 +86,7 @@ pub(crate) const SETTINGS: &[(&str, Means)] = &[
     ("dogstatsd_tags", Nothing("figures are in Prometheus' format on --admin")),
     ("statsd_prefix", Nothing("figures are in Prometheus' format on --admin")),
     ("enable_backlog_metric", Nothing("figures are in Prometheus' format on --admin")),
-    ("proc_name", Is("proc-name")),
+    ("proc_name", Nothing("processes are called by what they do")),
     ("default_proc_name", Nothing("processes are called by what they do")),
     ("pythonpath", Is("pythonpath")),
     ("paste", Nothing("name the application that the file makes")),
@@ -185,6 +185,17 @@ mod tests {
         {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn settings_lead_to_options() {
+        let options = SETTINGS.iter().filter_map(|(_, means)| match means {
+            Is(option) | IsUnlessZero(option) => Some(*option),
+            _ => None,
+        });
+        let missing: Vec<_> = options.filter(|option| find(option).is_none()).collect();
+        // It comes with the logs; until then it is named as what this version does not have.
+        assert!(missing.iter().all(|option| *option == "log-config"), "{missing:?}");
     }
 
     #[test]
