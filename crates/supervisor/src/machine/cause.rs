@@ -32,10 +32,22 @@ pub enum Cause {
 
 impl Cause {
     /// The word for a worker's own reason to be replaced: what stands before the colon, where that is a short word in
-    /// lower case, since it names a figure.
+    /// lower case, since it names a figure, and no word for another cause.
     pub(super) fn retired(why: &str) -> Self {
         let word = why.split(':').next().unwrap_or_default().trim();
-        let fits = (1..=24).contains(&word.len())
+        let others = [
+            Self::Exited,
+            Self::Early,
+            Self::Requests,
+            Self::Lifetime,
+            Self::Rss,
+            Self::Stuck,
+            Self::Reload,
+            Self::Scale,
+            Self::Drain,
+        ];
+        let fits = others.iter().all(|other| other.word() != word)
+            && (1..=24).contains(&word.len())
             && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_');
         Self::Retired(if fits { word.to_owned() } else { "retired".to_owned() })
     }

@@ -273,8 +273,8 @@ impl Group {
     /// Counts a worker that has ended, or never began.
     pub(super) fn count(&mut self, cause: Cause) {
         // Words of workers' own are not made up without end.
-        let known = self.restarts.len() < 32 || self.restarts.contains_key(&cause);
-        let cause = if known { cause } else { Cause::retired("") };
+        let is_new = matches!(cause, Cause::Retired(_)) && !self.restarts.contains_key(&cause);
+        let cause = if is_new && self.restarts.len() >= 32 { Cause::retired("") } else { cause };
         *self.restarts.entry(cause).or_default() += 1;
     }
 

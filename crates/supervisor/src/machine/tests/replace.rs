@@ -155,15 +155,16 @@ fn one_whose_lock_cannot_be_had_is_looked_into_and_goes_first() {
 fn a_worker_may_want_to_be_replaced() {
     let mut world = World::new(&[1]);
     world.boot();
-    for why in ["timeout: request 7 after 31 s", "a reason with spaces"] {
+    // Nor may it take a word that means something else.
+    for why in ["timeout: request 7 after 31 s", "a reason with spaces", "drain"] {
         let worker = world.serving()[0];
         world.tell(Event::Retire { worker, why: why.into() });
         world.tell(Event::Retire { worker, why: why.into() });
-        assert_eq!(world.times_said(why), 1);
+        assert_eq!(world.times_said(&format!("is replaced: {why}")), 1);
         world.settle();
         assert!(!world.serving().contains(&worker));
     }
-    assert_eq!((world.ended("timeout"), world.ended("retired")), (1, 1));
+    assert_eq!((world.ended("timeout"), world.ended("retired"), world.ended("drain")), (1, 2, 0));
 }
 
 #[test]
