@@ -16,10 +16,10 @@ const BIND: Opt = Opt {
     help: "HOST:PORT, unix:PATH or fd://N; repeatable",
     doc: "Where to listen; several addresses may be given. `:8000` listens on every IPv4 address, `[::]:8000` on \
         every IPv6 one (give both to have both), port 0 on one that the kernel chooses. Without an address the \
-        sockets count that systemd hands over (`LISTEN_FDS`, sd_listen_fds(3)). `unix:@NAME` is a socket in Linux's abstract name \
-        space, `fd://N` an inherited descriptor that listens already. `tcp://HOST:PORT`, `udp://HOST:PORT` and \
-        `unixgram:PATH` (Unix datagrams) say what is listened for; without such a word the verb does. A listener may \
-        be named: `internal=127.0.0.1:9000`.",
+        sockets count that systemd hands over (`LISTEN_FDS`, sd_listen_fds(3)). `unix:@NAME` is a socket in Linux's \
+        abstract name space, `fd://N` an inherited descriptor that listens already, `fd://NAME` one that systemd \
+        hands over by that name. `tcp://HOST:PORT`, `udp://HOST:PORT` and `unixgram:PATH` (Unix datagrams) say what \
+        is listened for; without such a word the verb does. A listener may be named: `internal=127.0.0.1:9000`.",
     field: Field::Binds(|s| &mut s.listen.bind),
     ..LISTEN
 };
