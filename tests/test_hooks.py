@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.gate import Gate
 from support.serving import Serve, Served, clean_environment, command
 from support.waiting import until
 
@@ -126,6 +127,17 @@ def test_workers_that_stop_at_once_are_told(serve: Serve, notes: Notes) -> None:
     server.wait_exit()
     assert notes.lines("worker_int") == [["worker_int", str(worker), str(worker)]]
     assert notes.names()[-1] == "on_exit"
+
+
+def test_a_request_that_takes_too_long_is_told_of(serve: Serve, notes: Notes, gate: Gate) -> None:
+    text = HOOKS + "def worker_abort(worker): note('worker_abort', worker.pid, worker.aborted)\n"
+    (notes.path.parent / "gunicorn.conf.py").write_text(text)
+    env = {"NOTES": str(notes.path)}
+    server = serve("shapes:app", cwd=notes.path.parent, env=env, threads=2, timeout="200ms")
+    (worker,) = server.wait_workers(1)
+    assert server.get("/wait?name=late").status == 504
+    assert notes.wait("worker_abort") == [["worker_abort", str(worker), str(worker), "True"]]
+    gate.open("late")
 
 
 def test_a_worker_that_dies_is_told_of_in_the_template(serve: Serve, notes: Notes) -> None:
