@@ -22,7 +22,7 @@ def test_loses_nothing(serve: Serve, tmp_path: Path, event: str) -> None:
         outcome = EVENTS[event](Stage(serve, tmp_path))
     except PermissionError as error:
         pytest.skip(str(error))
-    print(outcome.notes)
+    print(outcome)
     assert outcome.wrong == {}
     counts = outcome.counts
     assert counts.good + counts.lost == counts.sent

@@ -89,5 +89,4 @@ class SteadyLoad:
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._last = Counts(**json.loads(self._line()))
-            print(self._last)
         return self._last
