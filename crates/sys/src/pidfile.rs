@@ -280,8 +280,6 @@ mod tests {
     /// The lock is the process's: only another one can see it.
     #[test]
     fn one_in_use_names_its_holder() {
-        let folder = Folder::new("held");
-        let path = folder.file();
         // This very test, run alone, in the part of the holder.
         let me = std::env::current_exe().unwrap();
         if let Some(path) = std::env::var_os("PIDFILE_TO_HOLD") {
@@ -290,6 +288,8 @@ mod tests {
             io::stdin().read_to_end(&mut Vec::new()).unwrap();
             return;
         }
+        let folder = Folder::new("held");
+        let path = folder.file();
         let mut other = Command::new(me)
             .args(["pidfile::tests::one_in_use_names_its_holder", "--exact", "--nocapture"])
             .env("PIDFILE_TO_HOLD", &path)
