@@ -89,9 +89,10 @@ fn note(worker: &Value) -> String {
     if let Some(cause) = worker["leaves"].as_str() {
         notes.push(format!("leaves: {}", cleaned(cause)));
     }
+    // For so long Python could run nothing there.
     let stuck = worker["gil_age"].as_f64().filter(|age| *age > 3.0 && worker["state"] == "ready");
     if let Some(seconds) = stuck {
-        notes.push(format!("Python has not run for {}", age(Some(seconds))));
+        notes.push(format!("stuck {}", age(Some(seconds))));
     }
     notes.join(", ")
 }
@@ -255,6 +256,6 @@ mod tests {
         let worker = |state: &str, age: f64| json!({ "state": state, "gil_age": age, "leaves": null });
         assert_eq!(note(&worker("ready", 0.5)), "");
         assert_eq!(note(&worker("booting", 9.0)), "");
-        assert_eq!(note(&worker("ready", 9.0)), "Python has not run for 9.0s");
+        assert_eq!(note(&worker("ready", 9.0)), "stuck 9.0s");
     }
 }
