@@ -346,7 +346,7 @@ def test_what_cannot_be_read_or_written_is_in_the_log(serve: Serve, root: Path) 
         said = rf"{re.escape(str(root))}/{name} cannot be {verb}: Permission denied"
         server.log.wait(said, start=before)
     (root / "closed").chmod(0o755)
-    before = server.log.text
+    quiet = server.log.text
     assert ask(server, "/closed/nothing").status == 404
-    server.log.wait("404.html cannot be read", start=len(before))
+    server.log.wait("404.html cannot be read", start=len(quiet))
     assert "closed/nothing" not in server.log.text, "what is not there is no trouble"
