@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -246,6 +247,26 @@ def kill_and_count(server: Served, victim: int) -> set[int]:
     return held
 
 
+@contextlib.contextmanager
+def held_by(worker: int, port: int) -> Iterator[set[int]]:
+    """The ports of the clients whose connections a worker holds, now and until the end."""
+    held = proc.clients_of(worker, port)
+    over = threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            while not over.wait(0.005):
+                held.update(proc.clients_of(worker, port))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield held
+    finally:
+        over.set()
+        looker.join()
+
+
 @event("kill -9 of the supervisor")
 def killed_supervisor(stage: Stage) -> Outcome:
     """Workers finish what runs and leave; what fails has not been accepted."""
@@ -279,16 +300,14 @@ def started_beside_a_stuck_worker(stage: Stage) -> Outcome:
     with SteadyLoad(server) as load, server.client() as client:
         client.send(request(target="/stuck"))
         stuck = int(server.log.wait(r"stuck in ([0-9]+)")[1])
-        held = proc.clients_of(stuck, server.port)
-        take_over(stage, server)
-        load.wait(1000)
-        counts = load.end()
-        until(lambda: not server.left_behind(), "the end of the stuck worker")
+        with held_by(stuck, server.port) as held:
+            take_over(stage, server)
+            load.wait(1000)
+            counts = load.end()
+            until(lambda: not proc.alive(stuck), "the end of the stuck worker")
     assert counts.lost - not_accepted(counts)[REFUSED] <= CONNECTIONS
-    excused = excused_on(counts, held)
-    return Outcome(
-        counts, excused | not_accepted(counts), [f"{len(held)} connections were held by the stuck worker"]
-    )
+    excused = excused_on(counts, held) | not_accepted(counts)
+    return Outcome(counts, excused, [f"{len(held)} connections were held by the stuck worker"])
 
 
 @event("the same beside children that the application forked")
@@ -381,18 +400,12 @@ def closed_pipe(stage: Stage) -> Outcome:
 def held_lock(stage: Stage) -> Outcome:
     """The other's requests are answered, the autopsy names the Python code that called C."""
     server = stage.serve(APP, workers=2, timeout="1s", queue_timeout="500ms")
-    held: set[int] = set()
     with SteadyLoad(server) as load, server.client() as client:
         before = server.wait_workers(2)
         client.send(request(target="/stuck"))
         stuck = int(server.log.wait(r"stuck in ([0-9]+)")[1])
-
-        def replaced() -> bool:
-            with contextlib.suppress(FileNotFoundError):
-                held.update(proc.clients_of(stuck, server.port))
-            return stuck not in server.workers()
-
-        until(replaced, "the end of the stuck worker")
+        with held_by(stuck, server.port) as held:
+            until(lambda: stuck not in server.workers(), "the end of the stuck worker")
         server.log.wait(r"steady_app\.py\", line [0-9]+ in sleeps_in_c")
         assert set(before) - {stuck} <= set(server.wait_workers(2))
         load.wait(1000)
