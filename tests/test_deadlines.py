@@ -40,7 +40,7 @@ def test_past_its_time_a_request_is_answered_504_and_its_line_is_named(serve: Se
     answer = server.get("/turns?with=query")
     assert (answer.status, answer.closes) == (504, True)
     found = server.log.wait(
-        r"request timed out: GET /turns\?with=query from 127\.0\.0\.1:\d+ \(request \d+\)"
+        r"request timed out: GET /turns\?with=query from 127\.0\.0\.1:\d+ \(request [0-9a-f]{32}\)"
     )
     said = server.log.text[found.start() :]
     assert re.search(r"waited 0\.\d+ s for a thread and has been in the application for 0\.\d+ s", said)

@@ -43,17 +43,20 @@ def test_a_line_for_each_request_that_no_request_can_forge(serve: Serve, tmp_pat
     """gunicorn's format; refused requests have their line too."""
     lines = ask_all(serve, "--access-logfile", str(tmp_path / "access"))
     assert all(re.match(r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:[\d:]{8} \+0000\] "', line) for line in lines)
-    assert [re.search(r'" (\d{3}) ', line)[1] for line in lines] == ["200", "200", "400", "200"]  # type: ignore[index]
-    assert r'"x\x22\x09- forged"' in lines[0]
+    # Those of other connections may overtake.
+    statuses = sorted(re.search(r'" (\d{3}) ', line)[1] for line in lines)  # type: ignore[index]
+    assert statuses == ["200", "200", "200", "400"]
+    assert sum(r'"x\x22\x09- forged"' in line for line in lines) == 1
 
 
 def test_json_is_an_object_a_line(serve: Serve, tmp_path: Path) -> None:
     """And a request that was quick has taken some time."""
     lines = ask_all(serve, "--access-logfile", str(tmp_path / "access"), "--access-logformat", "json")
     records = [json.loads(line) for line in lines]
-    assert [record["http.response.status_code"] for record in records] == [200, 200, 400, 200]
-    assert records[0]["user_agent.original"] == 'x"\t- forged'
-    assert all(0 < records[at]["http.server.request.duration"] < 60 for at in (0, 1, 3))
+    assert sorted(record["http.response.status_code"] for record in records) == [200, 200, 200, 400]
+    assert [found for record in records if (found := record.get("user_agent.original"))] == ['x"\t- forged']
+    answered = [record for record in records if record["http.response.status_code"] == 200]
+    assert all(0 < record["http.server.request.duration"] < 60 for record in answered)
 
 
 @pytest.mark.parametrize("option", ["--access-logfile", "--error-logfile"])

@@ -88,7 +88,9 @@ def test_faults_carry_no_traceback_and_the_log_does(serve: Serve) -> None:
         failed = fault_of(shop.fail, "boom <&>")
         assert (failed.faultCode, failed.faultString) == (-32500, "ValueError: boom <&>")
         assert "Traceback" not in failed.faultString
-        server.log.wait(r"method fail failed \(number \d+\)\nTraceback(.|\n)*raise ValueError")
+        server.log.wait(
+            r"method fail failed \(number \d+\) \(request [0-9a-f]{32}\)\nTraceback(.|\n)*raise ValueError"
+        )
         chosen = fault_of(shop.refuse)
         assert (chosen.faultCode, chosen.faultString) == (42, "not <today>")
         # What would end a program ends a call.

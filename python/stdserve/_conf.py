@@ -39,6 +39,9 @@ ARITIES = {
     "on_exit": (1, 1),
 }
 
+#: Settings that are dicts of dicts.
+LOGGING = ("logconfig_dict", "log_config_dict")
+
 
 def run(path: str) -> dict[str, Any]:
     """Run the file; what it defines, its functions checked."""
@@ -84,7 +87,7 @@ def describe(path: str) -> str:
     for name, value in namespace.items():
         if name.startswith("_") or value is None or isinstance(value, ModuleType):
             continue
-        shown = _value(value)
+        shown = _logging(value) if name in LOGGING else _value(value)
         if shown is None:
             shown = "function = true" if callable(value) else f"other = {_text(type(value).__name__)}"
         parts.append(f"[[setting]]\nname = {_text(name)}\nline = {lines.get(name, 1)}\n{shown}\n")
@@ -128,6 +131,13 @@ def _value(value: object) -> str | None:
         pairs = [(_scalar(key, as_text=True), _scalar(entry, as_text=True)) for key, entry in value.items()]
         if all(None not in pair for pair in pairs):
             return f"value = {{ {', '.join(f'{key} = {entry}' for key, entry in pairs)} }}"
+    return None
+
+
+def _logging(value: object) -> str | None:
+    """A dict for `logging.config.dictConfig`, as the JSON text that the option holds."""
+    with contextlib.suppress(TypeError, ValueError):
+        return f"value = {_text(value if isinstance(value, str) else json.dumps(value))}"
     return None
 
 

@@ -94,6 +94,8 @@ class ServerOptions(TypedDict, total=False):
     #: Many simple clients close their sending half after the request and read on: they are served.
     #: `--no-half-close` treats them as gone. Default: true
     half_close: bool
+    #: Tell each request's id in this response header. Default: none
+    request_id_header: str
     #: Responses carry `Server: stdserve` where the application sends no such field. Default: true
     server_header: bool
     #: File, `-` for standard output, or none. Default: none
@@ -103,6 +105,8 @@ class ServerOptions(TypedDict, total=False):
     access_logformat: str
     #: File, `-` for standard error, or none. Default: -
     error_logfile: Path
+    #: The error log's lines: text or json. Default: text
+    log_format: Literal["text", "json"]
     #: debug, info, warning, error or critical. Default: info
     log_level: Literal["debug", "info", "warning", "error", "critical"]
     #: Where large bodies are kept. Default: $TMPDIR, else /tmp
@@ -164,6 +168,10 @@ class RunOptions(ServerOptions, total=False):
     autopsy_all: bool
     #: Colours: auto, always or never. Default: auto
     color: Literal["auto", "always", "never"]
+    #: Configure Python's logging by this file. Default: none
+    log_config: Path
+    #: Configure Python's logging by this dict. Default: none
+    log_config_dict: str
     #: Operations plane: HOST:PORT, unix:PATH or none. Default: auto
     admin: str
     #: Name that the plane may be asked for by; repeatable. Default: none

@@ -53,9 +53,9 @@ pub use service_options::{
 };
 pub use services::{GroupSpec, MountSpec, ServiceKind, ServiceSpec};
 pub use settings::{
-    AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogLevel, LogTarget, Logging, MemoryLimit,
-    Operations, Preload, Process, Proxy, Recycling, Reload, Rlimits, Settings, Timeouts, TrustedPeer,
-    Workers,
+    AccessFormat, Admin, ColorChoice, Http, Limits, Listen, LogFormat, LogLevel, LogTarget, Logging,
+    MemoryLimit, Operations, Preload, Process, Proxy, Recycling, Reload, Rlimits, Settings, Timeouts,
+    TrustedPeer, Workers,
 };
 pub use surroundings::{Surroundings, without_python};
 pub use verb::Verb;

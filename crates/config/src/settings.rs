@@ -215,6 +215,8 @@ pub struct Http {
     pub half_close: bool,
     /// Whether responses carry a `Server` field.
     pub server_header: bool,
+    /// The field in which responses tell the request's id.
+    pub request_id_header: Option<String>,
 }
 
 /// What is believed of a proxy in front.
@@ -269,10 +271,26 @@ pub struct Logging {
     pub access_format: AccessFormat,
     /// Where errors go. `Standard` is standard error.
     pub error: LogTarget,
+    /// What a line of the error log looks like.
+    pub format: LogFormat,
     /// How much is logged.
     pub level: LogLevel,
     /// Whether the terminal's lines are coloured.
     pub color: ColorChoice,
+    /// The file that configures Python's `logging`.
+    pub python_file: Option<PathBuf>,
+    /// A dict that configures Python's `logging`, as a JSON text.
+    pub python_dict: Option<String>,
+}
+
+/// What a line of the error log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Where a log goes.

@@ -19,7 +19,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["fd"], "Write --bind fd://N."),
     (
         &[
-            "log-config",
             "statsd-host",
             "proc-name",
             "certfile",

@@ -92,7 +92,7 @@ impl Examiner {
         }
         if self.inbox.stacks.swap(false, Ordering::AcqRel) {
             let mut text = format!("stacks of all threads; {}\n", memory_used());
-            show(&mut text, &interpreter.stacks(None));
+            show(&mut text, &interpreter.stacks(None), &[]);
             self.publish(Level::Info, text);
         }
     }
@@ -105,7 +105,7 @@ impl Examiner {
             return;
         }
         let mut text = format!("slow request: {}\n", describe(late, "it goes on"));
-        show(&mut text, &stacks);
+        show(&mut text, &stacks, std::slice::from_ref(late));
         self.publish(Level::Warning, text);
     }
 
@@ -123,7 +123,7 @@ impl Examiner {
         if !is_in {
             text.push_str("  its thread had come out of the application before it could be looked at\n");
         }
-        show(&mut text, &stacks);
+        show(&mut text, &stacks, std::slice::from_ref(late));
         self.publish(Level::Error, text);
         if raised && let Err(why) = interpreter.hook(Hook::Aborted) {
             self.log.say(Level::Error, &why);
@@ -150,7 +150,7 @@ impl Examiner {
         for late in late {
             let _ = writeln!(text, "  {} for {}", who(late), seconds(late.running));
         }
-        show(&mut text, &interpreter.stacks(None));
+        show(&mut text, &interpreter.stacks(None), late);
         self.publish(Level::Error, text);
     }
 
@@ -214,8 +214,10 @@ fn who(late: &Late) -> String {
         Peer::Unix => "a local process".to_owned(),
     };
     match late.client {
-        Some(client) => format!("{} from {client} by way of {peer} (request {})", line(late), late.id),
-        None => format!("{} from {peer} (request {})", line(late), late.id),
+        Some(client) => {
+            format!("{} from {client} by way of {peer} (request {})", line(late), late.request_id)
+        }
+        None => format!("{} from {peer} (request {})", line(late), late.request_id),
     }
 }
 
@@ -244,9 +246,13 @@ fn memory_used() -> String {
         .map_or_else(|_| "memory unknown".to_owned(), |sample| format!("{} MiB resident", sample.rss >> 20))
 }
 
-fn show(text: &mut String, stacks: &[Stack]) {
+/// Adds stacks to a text. `known`: requests whose ids are known; others are told by their numbers.
+fn show(text: &mut String, stacks: &[Stack], known: &[Late]) {
     for stack in stacks {
-        let request = stack.request.map_or_else(String::new, |id| format!(", in request {id}"));
+        let id = |number| known.iter().find(|late| late.id == number).map(|late| late.request_id.clone());
+        let request = stack.request.map_or_else(String::new, |number| {
+            format!(", in request {}", id(number).unwrap_or_else(|| format!("number {number}")))
+        });
         let _ = write!(text, "  thread {}{request}, most recent call last:\n{}", stack.thread, stack.calls);
         if !text.ends_with('\n') {
             text.push('\n');

@@ -305,9 +305,7 @@ impl Host for Supervisor<'_> {
     }
 
     fn ready(&mut self) {
-        if self.setup.log.says(Level::Info) {
-            self.setup.log.write(&banner::lines(self.interpreter, &self.setup, &self.admin));
-        }
+        self.setup.log.announce(&banner::lines(self.interpreter, &self.setup, &self.admin));
         self.being.ready();
     }
 

@@ -3,6 +3,7 @@
 use stdserve_config::{AccessFormat, Settings, TrustedPeer};
 use stdserve_proto::forwarded::Trust;
 use stdserve_proto::h1::HeadLimits;
+use stdserve_server::RequestIds;
 
 /// What the engine is told. Takes no notice of what concerns processes and listeners.
 pub fn settings(options: &Settings) -> stdserve_server::Settings {
@@ -32,6 +33,8 @@ pub fn settings(options: &Settings) -> stdserve_server::Settings {
         connections: limits.worker_connections,
         concurrency: limits.concurrency,
         half_close_is_gone: !options.http.half_close,
+        request_ids: RequestIds::new(trust(&options.proxy.trusted)),
+        request_id_field: options.http.request_id_header.clone(),
         trust: trust(&options.proxy.trusted),
         server_name: options.http.server_header.then(|| "stdserve".to_owned()),
         record_answer: matches!(&options.logging.access_format, AccessFormat::Text(text) if text.contains("}o")),

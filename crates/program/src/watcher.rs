@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use stdserve_config::{AccessFormat, Settings};
+use stdserve_config::{AccessFormat, LogFormat, Settings};
 use stdserve_proto::access_log::{self, Entry, Format, Time};
 use stdserve_proto::forwarded::{Origin, Scheme};
 use stdserve_proto::h1::RequestHead;
@@ -33,7 +33,11 @@ impl AccessLog {
         let Some(file) = log::file(&options.logging.access, LogFile::stdout)? else { return Ok(None) };
         let format = access_format(options)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-        Ok(Some(Self { format, writer: LogWriter::start(file, QUEUE)? }))
+        let notice = match &options.logging.access_format {
+            AccessFormat::Json => LogFormat::Json,
+            AccessFormat::Text(_) => LogFormat::Text,
+        };
+        Ok(Some(Self { format, writer: LogWriter::start(file, QUEUE, log::notice(notice))? }))
     }
 }
 
@@ -250,6 +254,7 @@ fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
     let came = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(duration);
     let head = record.head;
     let known = !head.method().is_empty();
+    let id = record.request_id();
     let entry = Entry {
         time: Time { seconds: came.as_secs() as i64, micros: came.subsec_micros(), offset: 0 },
         remote: record.origin.address.or(address(record.peer)),
@@ -263,7 +268,8 @@ fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
         sent: record.sent,
         duration,
         pid: std::process::id(),
-        id: record.id,
+        id: id.as_str(),
+        aborted: record.aborted,
         request: &|name| head.field(name),
         response: &|name| answer_field(record.answer, name),
     };

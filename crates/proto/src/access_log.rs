@@ -45,8 +45,10 @@ pub struct Entry<'a> {
     pub duration: Duration,
     /// The worker's process id.
     pub pid: u32,
-    /// The request's number.
-    pub id: u64,
+    /// The request's id.
+    pub id: &'a str,
+    /// The connection was cut before the answer was whole.
+    pub aborted: bool,
     /// Finds a header field of the request by its name in lower case.
     pub request: &'a dyn Fn(&str) -> Option<&'a [u8]>,
     /// Finds a header field of the response by its name in lower case.

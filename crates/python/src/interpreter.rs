@@ -127,7 +127,7 @@ impl Interpreter for CPython<'_> {
         set().map_err(|error| error.to_string())
     }
 
-    /// `--env` and `--pythonpath`.
+    /// `--env`, `--pythonpath`, and the configuration of `logging`.
     fn prepare(&mut self, settings: &Settings) -> Result<(), String> {
         let insert = || -> PyResult<()> {
             let environment = self.py.import("os")?.getattr("environ")?;
@@ -140,7 +140,17 @@ impl Interpreter for CPython<'_> {
             }
             Ok(())
         };
-        insert().map_err(|error| error.to_string())
+        insert().map_err(|error| error.to_string())?;
+        let (file, dict) = (&settings.logging.python_file, &settings.logging.python_dict);
+        if file.is_none() && dict.is_none() {
+            return Ok(());
+        }
+        let configure = || {
+            self.py.import("stdserve._logging")?.call_method1("configure", (file.as_deref(), dict.as_deref()))
+        };
+        configure().map(drop).map_err(|error| {
+            format!("Python's logging cannot be configured\n{}", report::traceback(self.py, &error))
+        })
     }
 
     fn load(&mut self, service: &ServiceSpec) -> Result<(), String> {

@@ -26,6 +26,8 @@ pub enum Case {
 pub struct Late {
     /// The request's number.
     pub id: u64,
+    /// The request's id.
+    pub request_id: String,
     /// Its head; empty for a connection or a datagram.
     pub head: Arc<RequestHead>,
     /// Who is connected.

@@ -22,6 +22,7 @@ use crate::crew::{Crew, Done, End};
 use crate::datagram::Received;
 use crate::incoming::Passage;
 use crate::link::{Link, Sent, Tail};
+use crate::request_id::{RequestId, has_field};
 use crate::routes::Route;
 use crate::stream::{Gone, Stream};
 use crate::transport::Transport;
@@ -240,6 +241,7 @@ impl Inner {
         self.place = None;
         self.listener = None;
         self.origin = Origin::default();
+        self.id = 0;
         self.status = 0;
         self.answer.clear();
         self.sent = 0;
@@ -290,6 +292,12 @@ impl Exchange {
     /// Who is connected. What trusted proxies say of the client stands in [`origin`](Self::origin).
     pub fn peer(&self) -> &Peer {
         &self.inner().peer
+    }
+
+    /// The request's id: what a trusted peer says, else one that is made of its number.
+    pub fn request_id(&self) -> RequestId<'_> {
+        let inner = self.inner();
+        self.crew.settings().request_ids.of(&inner.head, inner.peer, inner.id)
     }
 
     /// What forwarded headers of a trusted peer say.
@@ -474,8 +482,15 @@ impl fmt::Debug for Exchange {
 
 /// Completes the head; `None` where none was begun.
 fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<Framing> {
-    let encoder = inner.encoder.take()?;
+    let mut encoder = inner.encoder.take()?;
     let settings = crew.settings();
+    if let Some(name) = &settings.request_id_field
+        && !has_field(&inner.out, name)
+    {
+        let id = settings.request_ids.of(&inner.head, inner.peer, inner.id);
+        // The name was checked, and so was the id.
+        let _ = encoder.field(&mut inner.out, name.as_bytes(), id.as_str().as_bytes());
+    }
     let server = settings.server_name.as_deref().map(str::as_bytes);
     let framing = with_date(|date| encoder.finish(&mut inner.out, size, date, server));
     if settings.record_answer {

@@ -7,6 +7,7 @@ use stdserve_proto::forwarded::Origin;
 use stdserve_proto::h1::RequestHead;
 
 use crate::exchange::Peer;
+use crate::request_id::{RequestId, RequestIds};
 
 /// Takes the engine's own messages. Called by threads that run the loop: it must not wait.
 pub trait Log: Send + Sync + 'static {
@@ -14,6 +15,10 @@ pub trait Log: Send + Sync + 'static {
     fn error(&self, message: &str);
     /// A client was refused, or cut off: of interest when one looks for it.
     fn debug(&self, message: &str);
+    /// Something went wrong with the request of this id.
+    fn request_error(&self, request_id: &str, message: &str) {
+        self.error(&with_id(message, request_id));
+    }
 }
 
 /// Says nothing.
@@ -48,6 +53,15 @@ pub struct Record<'a> {
     pub ended: Instant,
     /// The connection was cut before the answer was whole.
     pub aborted: bool,
+    /// Where the request's id comes from.
+    pub request_ids: &'a RequestIds,
+}
+
+impl<'a> Record<'a> {
+    /// The request's id.
+    pub fn request_id(&self) -> RequestId<'a> {
+        self.request_ids.of(self.head, self.peer, self.id)
+    }
 }
 
 /// What is known of a request when a thread of the crew takes it.
@@ -164,6 +178,12 @@ pub trait Observer: Send + Sync + 'static {
 pub(crate) struct NoObserver;
 
 impl Observer for NoObserver {}
+
+/// A message about a request, with its id at the end of the first line.
+pub fn with_id(message: &str, request_id: &str) -> String {
+    let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
+    format!("{first} (request {request_id}){rest}")
+}
 
 /// Text in which nothing can pass for something else: control characters and what is not UTF-8 as escapes.
 pub(crate) fn printable(bytes: &[u8]) -> String {

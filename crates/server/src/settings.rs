@@ -6,6 +6,8 @@ use std::time::Duration;
 use stdserve_proto::forwarded::Trust;
 use stdserve_proto::h1::HeadLimits;
 
+use crate::request_id::RequestIds;
+
 /// How long each thing may take. A client that takes longer is answered 408 where that can be, and closed.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
@@ -129,6 +131,11 @@ pub struct Settings {
     pub queue: Queue,
     /// How long a request may be in the application.
     pub deadlines: Deadlines,
+    /// Where the ids of requests come from.
+    pub request_ids: RequestIds,
+    /// The field in which an answer tells the request's id, unless the application sets one; a valid field name. None.
+    /// Not in answers that are sent as they are.
+    pub request_id_field: Option<String>,
 }
 
 impl Default for Settings {
@@ -152,6 +159,8 @@ impl Default for Settings {
             cohort: CohortLimits::default(),
             queue: Queue::default(),
             deadlines: Deadlines::default(),
+            request_ids: RequestIds::new(Trust::default()),
+            request_id_field: None,
         }
     }
 }

@@ -61,6 +61,31 @@ impl LogFile {
         Ok(())
     }
 
+    /// As [`append`](Self::append), for a thread that must not wait: where a pipe is full, or a terminal is stopped, the
+    /// rest is not written.
+    pub fn append_at_once(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        /// A reader that is only slow has read something by then.
+        const MOMENT: Duration = Duration::from_millis(20);
+        if self.piece == FILE_PIECE {
+            return self.append(lines);
+        }
+        let mut written = 0;
+        while written < lines.len() {
+            let rest = &lines[written..];
+            // A pipe with any room takes so much whole, pipe(7).
+            let piece = &rest[..whole_lines(rest, self.piece).min(self.piece)];
+            if !wait_writable(&self.file, MOMENT) {
+                return (written, Err(io::ErrorKind::WouldBlock.into()));
+            }
+            let (count, result) = self.append(piece);
+            written += count;
+            if result.is_err() {
+                return (written, result);
+            }
+        }
+        (written, Ok(()))
+    }
+
     /// Appends whole lines, each call as few pieces as keep lines whole. Returns how many bytes were written, with
     /// the error that stopped it.
     pub fn append(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
@@ -144,6 +169,15 @@ struct Shared {
     more: Condvar,
     idle: Condvar,
     capacity: usize,
+    notice: Notice,
+}
+
+/// Puts into words how many lines were not written, as a line of the log.
+pub type Notice = fn(u64) -> String;
+
+/// The notice of logs whose lines are text.
+pub fn text_notice(dropped: u64) -> String {
+    format!("stdserve: {dropped} log lines were not written\n")
 }
 
 impl Shared {
@@ -166,13 +200,15 @@ impl fmt::Debug for LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread (which takes no signals). `capacity` bounds what waits to be written, in bytes.
-    pub fn start(file: LogFile, capacity: usize) -> io::Result<Self> {
+    /// Starts the thread (which takes no signals). `capacity` bounds what waits to be written, in bytes. `notice` puts
+    /// into words that lines were not written, once some can be again.
+    pub fn start(file: LogFile, capacity: usize, notice: Notice) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             more: Condvar::new(),
             idle: Condvar::new(),
             capacity: capacity.max(PIPE_PIECE),
+            notice,
         });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("stdserve-log".into()).stack_size(128 * 1024).spawn(
@@ -259,7 +295,7 @@ fn write_out(shared: &Shared, mut file: LogFile) {
         drop(queue);
         let lines_end = batch.len();
         if dropped > 0 {
-            batch.extend_from_slice(format!("stdserve: {dropped} log lines were not written\n").as_bytes());
+            batch.extend_from_slice((shared.notice)(dropped).as_bytes());
         }
         let (written, result) = file.append(&batch);
         if result.is_err() {
@@ -314,7 +350,7 @@ mod tests {
     #[test]
     fn lines_are_written_in_order_and_reopening_moves_on() {
         let (path, moved) = (path("a"), path("b"));
-        let writer = LogWriter::start(LogFile::open(&path).unwrap(), 1 << 20).unwrap();
+        let writer = LogWriter::start(LogFile::open(&path).unwrap(), 1 << 20, text_notice).unwrap();
         writer.line(b"one");
         writer.line(b"two\n");
         while fs::read(&path).unwrap() != b"one\ntwo\n" {
@@ -337,7 +373,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_said() {
         let (reader, pipe) = rustix::pipe::pipe().unwrap();
-        let writer = LogWriter::start(LogFile::of(pipe), 8192).unwrap();
+        let writer = LogWriter::start(LogFile::of(pipe), 8192, text_notice).unwrap();
         let line = [b'x'; 99];
         for _ in 0..3000 {
             writer.line(&line);
@@ -358,12 +394,31 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_counted_and_does_not_stop_the_caller() {
-        let writer = LogWriter::start(LogFile::open(Path::new("/dev/full")).unwrap(), 8192).unwrap();
+        let writer =
+            LogWriter::start(LogFile::open(Path::new("/dev/full")).unwrap(), 8192, text_notice).unwrap();
         for _ in 0..10 {
             writer.line(b"lost");
         }
         assert!(writer.close(Duration::from_secs(5)));
         assert_eq!(writer.dropped(), 10);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_keeps_nobody() {
+        let (reader, pipe) = rustix::pipe::pipe().unwrap();
+        let mut file = LogFile::of(pipe);
+        let line = [&[b'x'; 9_999][..], b"\n"].concat();
+        let mut written = 0;
+        let error = loop {
+            let (count, result) = file.append_at_once(&line);
+            written += count;
+            if let Err(error) = result {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(file);
+        assert_eq!(io::read_to_string(File::from(reader)).unwrap().len(), written);
     }
 
     #[test]

@@ -20,6 +20,19 @@ pub(super) fn folder_at(path: &str, folder: &str) -> Result<(String, String), St
     if folder.is_empty() { Err("names no folder".into()) } else { Ok((path.to_owned(), folder.to_owned())) }
 }
 
+/// The name of a header that the server itself has no use for.
+pub(super) fn field_name(text: &str) -> Result<String, String> {
+    const TAKEN: [&str; 5] = ["content-length", "transfer-encoding", "connection", "date", "server"];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if text.is_empty() || !text.bytes().all(plain) {
+        return Err("is not the name of a header, such as X-Request-Id".into());
+    }
+    if TAKEN.contains(&text.to_ascii_lowercase().as_str()) {
+        return Err("is a header that means something else".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// Anything that can stand in a line.
 pub(super) fn line(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {

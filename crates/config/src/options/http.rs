@@ -1,12 +1,13 @@
 //! How HTTP is spoken, and what is believed of a proxy in front.
 
 use super::HTTP;
+use super::checks::field_name;
 use crate::field::Field;
 use crate::option::{Group, Opt};
 
 const HTTP_GROUP: Opt = Opt { group: Group::Http, verbs: HTTP, ..Opt::BASE };
 
-pub(super) const OPTIONS: &[Opt] = &[FORWARDED, HALF_CLOSE, SERVER_HEADER];
+pub(super) const OPTIONS: &[Opt] = &[FORWARDED, HALF_CLOSE, REQUEST_ID_HEADER, SERVER_HEADER];
 
 const FORWARDED: Opt = Opt {
     name: "forwarded-allow-ips",
@@ -29,6 +30,17 @@ const HALF_CLOSE: Opt = Opt {
     doc: "Many simple clients close their sending half after the request and read on: they are served. \
         `--no-half-close` treats them as gone.",
     field: Field::Switch(|s| &mut s.http.half_close),
+    ..HTTP_GROUP
+};
+
+const REQUEST_ID_HEADER: Opt = Opt {
+    name: "request-id-header",
+    metavar: "NAME",
+    unset: "none",
+    help: "Tell each request's id in this response header",
+    doc: "Such as X-Request-Id; unless the application sets that header. The id is what a peer of `--forwarded-allow-ips` says in \
+        X-Request-Id, else one is made. It is `stdserve.request_id` in the environ, and stands in the logs. See docs/logs.md.",
+    field: Field::MaybeText(|s| &mut s.http.request_id_header, field_name),
     ..HTTP_GROUP
 };
 

@@ -1,13 +1,23 @@
 //! Logs.
 
-use super::HTTP;
+use super::checks::line;
+use super::{HTTP, PYTHON};
 use crate::field::Field;
 use crate::option::{Group, Opt, Scope};
-use crate::settings::{ColorChoice, LogLevel};
+use crate::settings::{ColorChoice, LogFormat, LogLevel};
 
 const LOGS: Opt = Opt { group: Group::Logs, scope: Scope::Supervisor, metavar: "FILE", ..Opt::BASE };
 
-pub(super) const OPTIONS: &[Opt] = &[ACCESS_LOGFILE, ACCESS_LOGFORMAT, ERROR_LOGFILE, LOG_LEVEL, COLOR];
+pub(super) const OPTIONS: &[Opt] = &[
+    ACCESS_LOGFILE,
+    ACCESS_LOGFORMAT,
+    ERROR_LOGFILE,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    COLOR,
+    LOG_CONFIG,
+    LOG_CONFIG_DICT,
+];
 
 const LEVELS: &[LogLevel] =
     &[LogLevel::Debug, LogLevel::Info, LogLevel::Warning, LogLevel::Error, LogLevel::Critical];
@@ -45,6 +55,48 @@ const ERROR_LOGFILE: Opt = Opt {
     doc: "The server's own messages and the application's tracebacks. Where the application configures Python's \
         `logging`, its lines go where it says.",
     field: Field::Log(|s| &mut s.logging.error),
+    ..LOGS
+};
+
+const LOG_FORMAT: Opt = Opt {
+    name: "log-format",
+    metavar: "FORMAT",
+    default: Some("text"),
+    help: "The error log's lines: text or json",
+    doc: "`json` writes one object a line, with OpenTelemetry's names; see docs/logs.md. The access log has `--access-logformat json`.",
+    field: Field::Choice(
+        &["text", "json"],
+        |s, index| s.logging.format = if index == 0 { LogFormat::Text } else { LogFormat::Json },
+        |s| s.logging.format as usize,
+    ),
+    ..LOGS
+};
+
+const LOG_CONFIG: Opt = Opt {
+    name: "log-config",
+    aliases: &["logconfig", "log-config-json", "logconfig-json"],
+    verbs: PYTHON,
+    embedded: false,
+    unset: "none",
+    help: "Configure Python's logging by this file",
+    doc: "Read before the application is imported: JSON for `logging.config.dictConfig` where its name ends in `.json`, else \
+        the INI form of `logging.config.fileConfig`. It concerns what Python code logs; the server's own lines are not written \
+        by Python and go to `--error-logfile` and `--access-logfile` in any case. See docs/logs.md.",
+    field: Field::MaybePath(|s| &mut s.logging.python_file),
+    ..LOGS
+};
+
+const LOG_CONFIG_DICT: Opt = Opt {
+    name: "log-config-dict",
+    aliases: &["logconfig-dict"],
+    verbs: PYTHON,
+    embedded: false,
+    metavar: "JSON",
+    unset: "none",
+    help: "Configure Python's logging by this dict",
+    doc: "As `--log-config`, for `logging.config.dictConfig`, as a JSON text; in a configuration file in Python it may be a dict. It \
+        counts before `--log-config`.",
+    field: Field::MaybeText(|s| &mut s.logging.python_dict, line),
     ..LOGS
 };
 

@@ -23,6 +23,9 @@ pub(super) fn render(entry: &Entry<'_>, out: &mut Vec<u8>) {
         key("http.response.status_code", out);
         number(entry.status.into(), out);
     }
+    if entry.aborted {
+        text("error.type", b"aborted", out);
+    }
     key("http.response.body.size", out);
     number(entry.sent, out);
     key("http.server.request.duration", out);
@@ -32,8 +35,7 @@ pub(super) fn render(entry: &Entry<'_>, out: &mut Vec<u8>) {
     user((entry.request)("authorization"), out);
     key("process.pid", out);
     number(entry.pid.into(), out);
-    key("stdserve.request_id", out);
-    number(entry.id, out);
+    text("stdserve.request_id", entry.id.as_bytes(), out);
     out.push(b'}');
 }
 

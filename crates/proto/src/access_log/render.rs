@@ -51,7 +51,7 @@ pub(super) fn atom(atom: &Atom, entry: &Entry<'_>, out: &mut Vec<u8>) {
         }
         // With its brackets, as gunicorn writes it.
         Atom::Pid => drop(write!(out, "<{}>", entry.pid)),
-        Atom::Id => number(entry.id, out),
+        Atom::Id => text(entry.id.as_bytes(), out),
         Atom::Request(name) => text((entry.request)(name).unwrap_or_default(), out),
         Atom::Response(name) => text((entry.response)(name).unwrap_or_default(), out),
     }

@@ -25,7 +25,8 @@ fn with_target<R>(method: &[u8], target: &[u8], fields: Fields<'_>, then: impl F
         sent: 2326,
         duration: Duration::from_micros(1_234_567),
         pid: 42,
-        id: 7,
+        id: "7",
+        aborted: false,
         request: &find,
         response: &|name| (name == "content-type").then_some(&b"text/plain"[..]),
     })
@@ -150,7 +151,7 @@ fn json_lines() {
             r#"{"timestamp":"2000-10-10T20:55:36.001500Z","client.address":"192.0.2.7","http.request.method":"GET","#,
             r#""url.scheme":"https","url.path":"/a%20b","url.query":"q=1","network.protocol.version":"1.1","#,
             r#""http.response.status_code":200,"http.response.body.size":2326,"http.server.request.duration":1.234567,"#,
-            r#""user_agent.original":"a\u0022b\u005cc\u000a\u00e9","user.name":"a\u0022 b","process.pid":42,"stdserve.request_id":7}"#,
+            r#""user_agent.original":"a\u0022b\u005cc\u000a\u00e9","user.name":"a\u0022 b","process.pid":42,"stdserve.request_id":"7"}"#,
             "\n"
         )
     );

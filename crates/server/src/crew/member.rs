@@ -160,6 +160,11 @@ impl Crew {
         for finding in core.watch.look(now) {
             let late = |seat: &Seat<Seated>| Late {
                 id: seat.what.id,
+                request_id: self
+                    .settings
+                    .request_ids
+                    .of(&seat.what.head, seat.what.peer, seat.what.id)
+                    .to_string(),
                 head: Arc::clone(&seat.what.head),
                 peer: seat.what.peer,
                 client: seat.what.origin.address,

@@ -15,6 +15,7 @@ use crate::exchange::{Inner, with_date};
 use crate::incoming::Ending;
 use crate::link::Flushed;
 use crate::observe::Record;
+use crate::request_id::insert_field;
 
 /// Reads of one lingering connection in a turn.
 const LINGER_READS: usize = 16;
@@ -152,6 +153,7 @@ impl EventLoop {
             queued: inner.queued,
             ended: self.now,
             aborted,
+            request_ids: &self.settings.request_ids,
         });
     }
 
@@ -212,6 +214,12 @@ impl EventLoop {
         let mut inner = connection.inner.take().unwrap_or_else(|| Box::new(Inner::new(self.now)));
         inner.peer = connection.peer;
         inner.status = refused.status;
+        if inner.id == 0 {
+            // It never was complete.
+            self.next_id = self.next_id.wrapping_add(1);
+            inner.id = self.next_id;
+            inner.queued = self.now;
+        }
         inner.out.clear();
         let server = self.settings.server_name.as_deref().map(str::as_bytes);
         let head_only = inner.head.method() == b"HEAD";
@@ -220,6 +228,10 @@ impl EventLoop {
             let text = (&*refused.why, refused.retry_after);
             encode_error(&mut inner.out, context, refused.status, text, date, server);
         });
+        if let Some(name) = &self.settings.request_id_field {
+            let id = self.settings.request_ids.of(&inner.head, inner.peer, inner.id);
+            insert_field(&mut inner.out, name, id.as_str());
+        }
         let sent = connection.link.send_whole(&mut inner.out, false, Some(self.now));
         self.log.debug(&format!("refused with {}: {}", refused.status, refused.why));
         self.report(&inner, false);
@@ -405,7 +417,17 @@ impl EventLoop {
             if let Some(upload) = &mut connection.upload {
                 self.budget.give_back(std::mem::take(&mut upload.reserved));
             }
-            let inner = connection.inner.take();
+            let mut inner = connection.inner.take();
+            if connection.upload.is_some()
+                && let Some(inner) = &mut inner
+            {
+                // Its head had come, and not all of its body.
+                self.next_id = self.next_id.wrapping_add(1);
+                inner.id = self.next_id;
+                inner.peer = connection.peer;
+                inner.queued = self.now;
+                self.report(inner, true);
+            }
             self.recycle(inner);
             self.connection_ended();
         }

@@ -15,6 +15,7 @@ use crate::coroner::Told;
 use crate::exchange::{Inner, Peer, with_date};
 use crate::link::TimedOut;
 use crate::observe::Record;
+use crate::request_id::insert_field;
 
 /// What is known of a request while a thread has it, without asking that thread.
 #[derive(Debug, Clone)]
@@ -84,6 +85,10 @@ impl EventLoop {
         let server = self.settings.server_name.as_deref().map(str::as_bytes);
         let text = ("the application did not answer in time", None);
         with_date(|date| encode_error(&mut answer, context, 504, text, date, server));
+        if let Some(name) = &self.settings.request_id_field {
+            let id = self.settings.request_ids.of(&seated.head, seated.peer, seated.id);
+            insert_field(&mut answer, name, id.as_str());
+        }
         let told = match connection.link.time_out(&mut answer, self.now) {
             TimedOut::Answered(sent) => {
                 if sent.all {
@@ -101,6 +106,7 @@ impl EventLoop {
                     queued: seated.queued,
                     ended: self.now,
                     aborted: false,
+                    request_ids: &self.settings.request_ids,
                 });
                 Told::Refused
             }

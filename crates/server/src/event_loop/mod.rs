@@ -107,7 +107,7 @@ pub(crate) struct EventLoop {
     sessions: Arc<AtomicUsize>,
     datagrams: Arc<AtomicUsize>,
     batch: Option<Batch>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// What has come and gone since the observer was told.
     traffic: Traffic,
     observer: Arc<dyn Observer>,

@@ -130,7 +130,8 @@ impl RpcGateway {
     ) -> Failure {
         let number = exchange.id();
         if !running::is_time_out(py, error) {
-            self.say(py, &format!("rpc: {what} (number {number})\n{}", report::traceback(py, error)));
+            let message = format!("rpc: {what} (number {number})\n{}", report::traceback(py, error));
+            py.detach(|| self.log.request_error(exchange.request_id().as_str(), &message));
         }
         if !self.options.error_messages {
             return Failure::new(code, format!("internal error, number {number}"));

@@ -88,7 +88,8 @@ impl RpcGateway {
                     Ok(context) => context,
                     Err(error) => {
                         // There was no memory, or next to none.
-                        self.log.error(&format!("{} cannot be run: {error}", report::request(&exchange)));
+                        let message = format!("{} cannot be run: {error}", report::request(&exchange));
+                        self.log.request_error(exchange.request_id().as_str(), &message);
                         return refuse(exchange, 500, &[]);
                     }
                 };

@@ -105,6 +105,11 @@ impl EnvironMaker {
         self.templates.get(self.last).map(|template| template.request_line(py)).unwrap_or_default()
     }
 
+    /// The id of the last request, for the log.
+    pub(super) fn request_id(&self, py: Python<'_>) -> String {
+        self.templates.get(self.last).map(|template| template.request_id(py)).unwrap_or_default()
+    }
+
     /// Makes `last` the number of the listener's template, which is built when the listener is first met.
     fn select_template(&mut self, py: Python<'_>, fixed: &Fixed, exchange: &Exchange) -> PyResult<()> {
         let listener = exchange.listener();

@@ -129,6 +129,11 @@ impl WsgiGateway {
         py.detach(|| self.log.error(message));
     }
 
+    /// As [`say`](Self::say), of the request with this id.
+    fn say_of(&self, py: Python<'_>, request_id: &str, message: &str) {
+        py.detach(|| self.log.request_error(request_id, message));
+    }
+
     fn tell(&self, py: Python<'_>, log: &Py<PyAny>, logged: &Logged) {
         let told = native(py, &logged.line).and_then(|line| {
             log.call1(py, (&logged.address, line, logged.outcome.status(), logged.outcome.sent()))
@@ -152,7 +157,8 @@ impl WsgiGateway {
             Ok(made) => made,
             Err(error) => {
                 // There was no memory, or next to none.
-                self.log.error(&format!("{} cannot be run: {error}", report::request(&exchange)));
+                let message = format!("{} cannot be run: {error}", report::request(&exchange));
+                self.log.request_error(exchange.request_id().as_str(), &message);
                 return response::answer_500(exchange);
             }
         };
@@ -179,6 +185,7 @@ impl WsgiGateway {
             gateway: self,
             responder: desk.callables.responder(),
             request: &|| desk.environ.request_line(py),
+            request_id: &|| desk.environ.request_id(py),
         };
         answer.give(called);
         drop(environ);

@@ -23,6 +23,8 @@ pub(super) struct Answer<'a, 'py> {
     pub(super) responder: &'a Responder,
     /// The request in words, for the log.
     pub(super) request: &'a dyn Fn() -> String,
+    /// Its id.
+    pub(super) request_id: &'a dyn Fn() -> String,
 }
 
 /// What is left to do after a block was sent.
@@ -333,11 +335,12 @@ impl<'py> Answer<'_, 'py> {
 
     fn log(&self, what: &str, error: &PyErr) {
         let text = report::traceback(self.py, error);
-        self.gateway.say(self.py, &format!("{what}\n{text}"));
+        self.gateway.say_of(self.py, &(self.request_id)(), &format!("{what}\n{text}"));
     }
 
     fn complain(&self, problem: &str) {
-        self.gateway.say(self.py, &format!("error in {}: {problem}", (self.request)()));
+        let message = format!("error in {}: {problem}", (self.request)());
+        self.gateway.say_of(self.py, &(self.request_id)(), &message);
     }
 
     /// In a process that the application has forked off, its return is the end.

@@ -63,6 +63,7 @@ pub(super) struct Template {
     host: Entry,
     remote_addr: Entry,
     remote_port: Entry,
+    request_id: Entry,
     /// What the entries of the client's address stand for.
     remote: Option<IpAddr>,
     /// The input object that stands in the template.
@@ -108,6 +109,7 @@ impl Template {
             host: entry("HTTP_HOST", "")?,
             remote_addr: entry("REMOTE_ADDR", "")?,
             remote_port: entry("REMOTE_PORT", "")?,
+            request_id: entry("stdserve.request_id", "")?,
             remote: None,
             input: None,
             ports: Ports::default(),
@@ -136,6 +138,11 @@ impl Template {
         format!("{} {}", self.method.value.bind(py), self.raw_uri.value.bind(py))
     }
 
+    /// The id of the last request.
+    pub(super) fn request_id(&self, py: Python<'_>) -> String {
+        self.request_id.value.bind(py).to_string()
+    }
+
     /// Brings the template up to date with a request.
     pub(super) fn update(
         &mut self,
@@ -151,6 +158,7 @@ impl Template {
             dict.set_item(fixed.keys.input.bind(py), input)?;
             self.input = Some(input.clone().unbind());
         }
+        self.request_id.set(dict, native(py, exchange.request_id().as_str().as_bytes())?)?;
         self.method.update(dict, head.method())?;
         self.protocol.update(dict, head.version().as_str().as_bytes())?;
         self.scheme.update(dict, origin.scheme.map_or("http", Scheme::as_str).as_bytes())?;

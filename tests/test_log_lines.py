@@ -1,0 +1,165 @@
+"""A line of the access log for every request that came in, whatever became of it, and exactly one."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.gate import Gate
+from support.serving import Serve, Served
+from support.waiting import until
+from support.wire import Client, Closed, request
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The access log."""
+    return tmp_path / "access"
+
+
+def start(serve: Serve, path: Path, app: str = "late:app", **options: Any) -> Served:
+    """A server that logs as JSON."""
+    return serve(app, "--access-logfile", str(path), "--access-logformat", "json", **options)
+
+
+def read(path: Path) -> Lines:
+    """All lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def ended(server: Served, path: Path, count: int) -> Lines:
+    """All lines, once there are so many and the server has ended: it writes out what it has."""
+    until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, f"{count} lines")
+    assert server.stop() == 0
+    lines = read(path)
+    assert len(lines) == count, lines
+    ids = {line["stdserve.request_id"] for line in lines}
+    assert len(ids) == count, "each has an id of its own"
+    return lines
+
+
+def status(line: dict[str, Any]) -> object:
+    """What a line says of the end: a status, and whether the answer was cut."""
+    return line.get("http.response.status_code"), line.get("error.type")
+
+
+def sent(server: Served, raw: bytes) -> Client:
+    """A connection on which this was sent."""
+    client = server.client()
+    client.send(raw)
+    return client
+
+
+def test_answered_and_refused(serve: Serve, path: Path) -> None:
+    """Also what the application never sees."""
+    server = start(serve, path, "shapes:app", max_body="1KiB", header_timeout="200ms")
+    for raw, expected in [
+        (request(target="/hello"), 200),
+        (request(target="/nothing"), 404),
+        (request(target="/boom"), 500),
+        (b"BROKEN\r\n\r\n", 400),
+        (request("POST", "/hello", body=b"x" * 2000), 413),
+        (request("CONNECT", "/hello"), 400),
+        (b"GET /slow HTTP/1.1\r\nHost:", 408),
+    ]:
+        with sent(server, raw) as client:
+            assert client.read().status == expected, raw
+    lines = ended(server, path, 7)
+    # Those of other connections may overtake.
+    found = sorted(line["http.response.status_code"] for line in lines)
+    assert found == [200, 400, 400, 404, 408, 413, 500]
+    assert not any("error.type" in line for line in lines)
+    assert all(line["http.server.request.duration"] < 60 for line in lines)
+    assert all(line["client.address"] == "127.0.0.1" for line in lines)
+
+
+def test_a_connection_without_a_request_has_no_line(serve: Serve, path: Path) -> None:
+    """Nor has one whose head never was whole."""
+    server = start(serve, path, "shapes:app")
+    server.client().close()
+    sent(server, b"GET /half HTTP/1.1\r\nHost: a").close()
+    assert server.get("/hello").status == 200
+    assert [line["url.path"] for line in ended(server, path, 1)] == ["/hello"]
+
+
+def test_timed_out(serve: Serve, path: Path) -> None:
+    """504 in place of an answer; an answer that had begun is cut."""
+    server = start(serve, path, threads=2, timeout="150ms")
+    assert server.get("/turns").status == 504
+    with sent(server, request(target="/streams")) as client, pytest.raises(Closed):
+        client.read()
+    server.log.wait("GET /streams .* was cut")
+    lines = {line["url.path"]: status(line) for line in ended(server, path, 2)}
+    assert lines == {"/turns": (504, None), "/streams": (200, "aborted")}
+
+
+def test_waited_in_vain(serve: Serve, path: Path, gate: Gate) -> None:
+    """503 for who waits too long, and for who is one too many."""
+    server = start(serve, path, threads=1, queue_timeout="300ms", queue_size=1)
+    with sent(server, request(target="/hold")) as running:
+        held = gate.wait("hold")
+        with (
+            sent(server, request(target="/pid?first")) as first,
+            sent(server, request(target="/pid?second")) as second,
+        ):
+            assert {first.read().status, second.read().status} == {503}
+        held.release()
+        assert running.read().status == 200
+    lines = ended(server, path, 3)
+    assert sorted(status(line)[0] for line in lines) == [200, 503, 503]  # type: ignore[index]
+    assert {line.get("url.query") for line in lines} == {None, "first", "second"}
+
+
+def test_clients_that_left(serve: Serve, path: Path, gate: Gate) -> None:
+    """In the queue, in the application, in the body of the request."""
+    server = start(serve, path, threads=1)
+    running = sent(server, request(target="/hold?running"))
+    held = gate.wait("hold")
+    queued = sent(server, request(target="/hold?queued"))
+    body = sent(server, b"POST /pid?body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+    server.turn()
+    for client in (queued, body, running):
+        client.reset()
+    server.turn()
+    held.release()
+    # The two that are refused by `turn` have no path.
+    lines = ended(server, path, 5)
+    found = {line["url.query"]: status(line) for line in lines if "url.path" in line}
+    assert found["body"] == (None, "aborted")
+    assert found["queued"] == (None, "aborted")
+    assert found["running"] in [(200, "aborted"), (200, None)], "what was answered had nobody to read it"
+    assert gate.count("hold") == 0, "what nobody waits for is not run"
+
+
+def test_a_client_that_leaves_within_its_answer(serve: Serve, path: Path) -> None:
+    """The line says how much of the body was handed over."""
+    server = start(serve, path, "shapes:app", threads=2)
+    with server.client(receive_buffer=4096) as client:
+        client.send(request(target="/stream?size=65536&count=4096"))
+        client.socket.recv(100)
+        client.reset()
+    with suppress(AssertionError):
+        server.turn()
+    lines = [line for line in ended(server, path, 2) if "url.path" in line]
+    assert [status(line) for line in lines] == [(200, "aborted")]
+    assert 0 < lines[0]["http.response.body.size"] < 65536 * 4096
+
+
+def test_files_and_scripts_have_lines_too(serve: Serve, path: Path, tmp_path: Path) -> None:
+    """Whatever serves."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a.txt").write_text("hello")
+    logging = ("--access-logfile", str(path), "--access-logformat", "json")
+    server = serve(None, "files", str(root), *logging)
+    assert server.get("/a.txt").status == 200
+    assert server.get("/b.txt").status == 404
+    lines = ended(server, path, 2)
+    assert [status(line) for line in lines] == [(200, None), (404, None)]
+    assert lines[0]["http.response.body.size"] == 5
