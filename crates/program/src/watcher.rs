@@ -66,6 +66,8 @@ pub struct Watcher {
     seats: Option<Seats>,
     open: AtomicUsize,
     clock: Clock,
+    /// This process; asking is a system call.
+    pid: u32,
 }
 
 /// Puts the times of this process into the scoreboard's clock, without asking for either.
@@ -132,6 +134,7 @@ impl Watcher {
             seats: None,
             open: AtomicUsize::new(0),
             clock: Clock::new(),
+            pid: std::process::id(),
         })
     }
 
@@ -210,9 +213,7 @@ impl Observer for Watcher {
             row.count_status(if record.aborted { 0 } else { record.status });
         }
         if let Some(access) = &self.access {
-            let mut line = Vec::with_capacity(256);
-            render(&access.format, record, &mut line);
-            access.writer.line(&line);
+            access.writer.append(|line| render(&access.format, record, self.pid, line));
         }
     }
 
@@ -248,7 +249,7 @@ impl Observer for Watcher {
 }
 
 /// The line of an exchange in the access log.
-fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
+fn render(format: &Format, record: &Record<'_>, pid: u32, line: &mut Vec<u8>) {
     // `record.ended` is when the turn began: a request that came and went within one would have taken no time.
     let duration = record.queued.elapsed();
     let came = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(duration);
@@ -267,7 +268,7 @@ fn render(format: &Format, record: &Record<'_>, line: &mut Vec<u8>) {
         status: record.status,
         sent: record.sent,
         duration,
-        pid: std::process::id(),
+        pid,
         id: id.as_str(),
         aborted: record.aborted,
         request: &|name| head.field(name),

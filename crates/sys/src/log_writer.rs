@@ -223,15 +223,25 @@ impl LogWriter {
 
     /// Adds one line, without or with its newline. Never waits for the file; a line that finds no room is counted.
     pub fn line(&self, line: &[u8]) {
+        self.append(|queue| queue.extend_from_slice(line));
+    }
+
+    /// As [`line`](Self::line), for a line that `render` puts at the end of what is queued, in place. It is called with
+    /// the queue's lock held: it must be quick, and not log.
+    pub fn append(&self, render: impl FnOnce(&mut Vec<u8>)) {
         let mut queue = self.shared.lock();
-        if queue.order != Order::Go || queue.bytes.len() + line.len() + 1 > self.shared.capacity {
+        let start = queue.bytes.len();
+        if queue.order == Order::Go && start < self.shared.capacity {
+            render(&mut queue.bytes);
+            if queue.bytes.last() != Some(&b'\n') || queue.bytes.len() == start {
+                queue.bytes.push(b'\n');
+            }
+        }
+        if queue.order != Order::Go || start == queue.bytes.len() || queue.bytes.len() > self.shared.capacity {
+            queue.bytes.truncate(start);
             queue.dropped += 1;
             queue.total_dropped += 1;
             return;
-        }
-        queue.bytes.extend_from_slice(line);
-        if line.last() != Some(&b'\n') {
-            queue.bytes.push(b'\n');
         }
         if queue.waiting {
             queue.waiting = false;
