@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,24 @@ def test_timed_out_within_the_answer(serve: Serve, path: Path) -> None:
         client.read()
     server.log.wait("GET /streams .* was cut")
     assert [status(line) for line in ended(server, path, 1)] == [(200, "aborted")]
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": "150ms"}])
+def test_what_still_runs_when_its_worker_leaves(
+    serve: Serve, path: Path, gate: Gate, options: dict[str, Any]
+) -> None:
+    """The time to drain is over; with a time-out the answer was cut before, and its thread never came."""
+    target = "/holds_streaming" if options else "/hold"
+    server = start(serve, path, threads=2, graceful_timeout="300ms", **options)
+    with sent(server, request(target=target)) as client:
+        gate.wait("hold")
+        if options:
+            server.log.wait(f"GET {target} .* was cut")
+        server.signal(signal.SIGTERM)
+        server.wait_exit()
+        with pytest.raises(Closed):
+            client.read()
+    assert [status(line) for line in read(path)] == [(None, "aborted")]
 
 
 def test_waited_in_vain(serve: Serve, path: Path, gate: Gate) -> None:

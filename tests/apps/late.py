@@ -120,6 +120,13 @@ def sleeps(environ: Environ, start_response: Start) -> Iterable[bytes]:
     return whole(start_response, b"slept")
 
 
+def holds_streaming(environ: Environ, start_response: Start) -> Iterator[bytes]:
+    """Begins an answer, and waits for the test before it goes on."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"begun"
+    yield gate.arrive("hold").encode()
+
+
 def streams(environ: Environ, start_response: Start) -> Iterator[bytes]:
     """Begins to answer, and does not go on."""
     start_response("200 OK", TEXT)

@@ -237,7 +237,8 @@ impl LogWriter {
                 queue.bytes.push(b'\n');
             }
         }
-        if queue.order != Order::Go || start == queue.bytes.len() || queue.bytes.len() > self.shared.capacity {
+        if queue.order != Order::Go || start == queue.bytes.len() || queue.bytes.len() > self.shared.capacity
+        {
             queue.bytes.truncate(start);
             queue.dropped += 1;
             queue.total_dropped += 1;

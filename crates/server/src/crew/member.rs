@@ -11,7 +11,7 @@ use super::handover::{Rest, Sleep};
 use super::threads::Grower;
 use super::watch::{Finding, Seat};
 use super::{Clock, Core, Crew, GIVEN_UP, Next, QUIET, Run, TAKEOVER};
-use crate::coroner::{Case, Late};
+use crate::coroner::{Case, Late, Told};
 use crate::event_loop::EventLoop;
 use crate::event_loop::late::{Seated, Waited};
 
@@ -173,10 +173,16 @@ impl Crew {
             };
             let case = match finding {
                 Finding::Slow(member) => core.watch.seat(member).map(|seat| Case::Slow(late(seat))),
-                Finding::TimedOut(member) => core.watch.seat(member).map(|seat| {
-                    let told = event_loop.answer_late(&seat.what);
-                    Case::TimedOut(late(seat), told)
-                }),
+                Finding::TimedOut(member) => {
+                    let case = core.watch.seat(member).map(|seat| {
+                        let told = event_loop.answer_late(&seat.what);
+                        Case::TimedOut(late(seat), told)
+                    });
+                    if let Some(Case::TimedOut(_, Told::Cut)) = case {
+                        core.watch.cut(member);
+                    }
+                    case
+                }
                 Finding::AllStuck => Some(Case::AllStuck(core.watch.all().map(late).collect())),
             };
             if let (Some(case), Some(coroner)) = (case, &self.watchers.coroner) {
@@ -255,7 +261,13 @@ impl Crew {
         let members = core.handover.wakers();
         let (takeovers, wakes) = (core.takeovers, core.standby_wakes);
         let left = (std::mem::take(&mut core.pending), std::mem::take(&mut core.handed));
+        // Their threads will find nobody to tell of their ends.
+        let unfinished = core.watch.all().filter(|seat| seat.is_cut() || event_loop.runs(&seat.what));
+        let unfinished: Vec<Seated> = unfinished.map(|seat| seat.what.clone()).collect();
         drop(core);
+        for seated in &unfinished {
+            event_loop.report_unfinished(seated);
+        }
         // Closes the listeners and what connections are left, outside the lock.
         event_loop.cut_all();
         drop(event_loop);

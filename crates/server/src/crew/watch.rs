@@ -45,6 +45,8 @@ pub(crate) struct Seat<W> {
     timing: Timing,
     told_slow: bool,
     timed_out: bool,
+    /// Its answer had begun when its time was over, and was cut off.
+    cut: bool,
 }
 
 /// See the module.
@@ -59,6 +61,13 @@ pub(crate) struct Watch<W> {
     look_at: Option<Instant>,
     /// That all are stuck was told, and none has come out since.
     told_stuck: bool,
+}
+
+impl<W> Seat<W> {
+    /// Whether its answer was cut off.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
 }
 
 impl<W> Watch<W> {
@@ -79,7 +88,8 @@ impl<W> Watch<W> {
         if self.seats.len() <= place {
             self.seats.resize_with(place + 1, || None);
         }
-        self.seats[place] = Some(Seat { what, started: now, timing, told_slow: false, timed_out: false });
+        self.seats[place] =
+            Some(Seat { what, started: now, timing, told_slow: false, timed_out: false, cut: false });
         if let Some(at) = now.checked_add(least)
             && self.look_at.is_none_or(|before| at < before)
         {
@@ -99,6 +109,13 @@ impl<W> Watch<W> {
     /// What a thread is doing.
     pub(crate) fn seat(&self, member: Member) -> Option<&Seat<W>> {
         self.seats.get(usize::from(member))?.as_ref()
+    }
+
+    /// Notes that the answer of what a thread is doing was cut off.
+    pub(crate) fn cut(&mut self, member: Member) {
+        if let Some(seat) = self.seats.get_mut(usize::from(member)).and_then(Option::as_mut) {
+            seat.cut = true;
+        }
     }
 
     /// All that is done now, in the order of the threads.

@@ -95,19 +95,7 @@ impl EventLoop {
                     connection.link.transport.shutdown(Shutdown::Write);
                 }
                 self.begin_linger(slot, sent.all);
-                self.observer.ended(&Record {
-                    id: seated.id,
-                    peer: seated.peer,
-                    origin: &seated.origin,
-                    head: &seated.head,
-                    status: 504,
-                    answer: &[],
-                    sent: 0,
-                    queued: seated.queued,
-                    ended: self.now,
-                    aborted: false,
-                    request_ids: &self.settings.request_ids,
-                });
+                self.report_seated(seated, 504);
                 Told::Refused
             }
             TimedOut::Begun => {
@@ -120,5 +108,35 @@ impl EventLoop {
         };
         self.bury();
         told
+    }
+
+    /// Whether a thread has this request, and its client waits.
+    pub(crate) fn runs(&self, seated: &Seated) -> bool {
+        self.slot(seated.token).is_some_and(|slot| {
+            let connection = &self.connections[slot];
+            connection.number == seated.number && connection.phase == Phase::Running
+        })
+    }
+
+    /// Tells the observer of a request that a thread still has while the loop ends.
+    pub(crate) fn report_unfinished(&self, seated: &Seated) {
+        self.report_seated(seated, 0);
+    }
+
+    /// `status`: what its client was answered by the loop; 0: nothing that is known here.
+    fn report_seated(&self, seated: &Seated, status: u16) {
+        self.observer.ended(&Record {
+            id: seated.id,
+            peer: seated.peer,
+            origin: &seated.origin,
+            head: &seated.head,
+            status,
+            answer: &[],
+            sent: 0,
+            queued: seated.queued,
+            ended: self.now,
+            aborted: status == 0,
+            request_ids: &self.settings.request_ids,
+        });
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Step {
 pub(super) struct Ending {
     code: i32,
     step: Step,
+    /// Until when what runs may finish.
+    finish: Instant,
     /// When the next step is due; after the last one: when to leave without those who are still there.
     pub(super) deadline: Instant,
 }
@@ -46,7 +48,7 @@ impl Ending {
         actions: &mut Vec<Action>,
     ) {
         let how = match self.step {
-            Step::Graceful => StopHow::Graceful { within: self.deadline.saturating_duration_since(now) },
+            Step::Graceful => StopHow::Graceful { within: self.finish.saturating_duration_since(now) },
             Step::Now => StopHow::Now,
             Step::Kill => {
                 actions.push(Action::Kill(pid));
@@ -120,7 +122,7 @@ impl Machine {
             StopHow::Now => "ending at once".to_owned(),
         };
         actions.push(Action::Log(Level::Info, text));
-        self.ending = Some(Ending { code, step, deadline: now });
+        self.ending = Some(Ending { code, step, finish: now, deadline: now });
         if let Some(pid) = self.successor() {
             actions.push(Action::Announce(pid));
         }
@@ -131,7 +133,7 @@ impl Machine {
     /// Takes a step, and everybody with it.
     fn step(&mut self, step: Step, now: Instant, actions: &mut Vec<Action>) {
         let limit = match step {
-            Step::Graceful => self.policy.graceful_timeout,
+            Step::Graceful => self.policy.graceful_timeout + self.policy.leave_timeout,
             Step::Now => self.policy.stop_timeout,
             Step::Kill => self.policy.kill_timeout,
         };
@@ -140,6 +142,7 @@ impl Machine {
         let earlier = step == Step::Now && ending.step == Step::Graceful;
         let deadline = if earlier { ending.deadline.min(now + limit) } else { now + limit };
         (ending.step, ending.deadline) = (step, deadline);
+        ending.finish = now + self.policy.graceful_timeout;
         for group in &self.groups {
             for template in group.templates() {
                 if let (Some(id), Some(pid)) = (template.id(), template.pid()) {

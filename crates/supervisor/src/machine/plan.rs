@@ -75,6 +75,8 @@ fn share(whole: u64, draw: u32) -> u64 {
 pub struct Policy {
     /// How long requests that run may take to end after SIGTERM. 30 s.
     pub graceful_timeout: Duration,
+    /// How long workers may take to leave when that time is over: to cut what runs, and to write their logs. 1 s.
+    pub leave_timeout: Duration,
     /// How long workers that were told to stop at once may take. 3 s.
     pub stop_timeout: Duration,
     /// How long the kernel may take to end what was killed, before the supervisor leaves without it. 2 s.
@@ -101,6 +103,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             graceful_timeout: Duration::from_secs(30),
+            leave_timeout: Duration::from_secs(1),
             stop_timeout: Duration::from_secs(3),
             kill_timeout: Duration::from_secs(2),
             first_moments: Duration::from_secs(5),

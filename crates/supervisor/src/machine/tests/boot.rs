@@ -32,7 +32,8 @@ fn term_kills_at_the_deadline() {
     let mut world = World::new(&[2]);
     world.boot();
     world.tell(Event::Signal(Signal::Terminate));
-    world.pass(Duration::from_secs(29));
+    // What runs may finish for 30 s; its worker has a second to say so and leave.
+    world.pass(Duration::from_secs(30));
     assert!(world.killed.is_empty());
     world.pass(Duration::from_secs(1));
     assert_eq!(world.killed.len(), 3);
@@ -70,7 +71,7 @@ fn a_second_term_changes_nothing() {
     world.tell(Event::Signal(Signal::Terminate));
     world.pass(Duration::from_secs(20));
     world.tell(Event::Signal(Signal::Terminate));
-    world.pass(Duration::from_secs(10));
+    world.pass(Duration::from_secs(11));
     assert_eq!(world.killed.len(), 2);
 }
 

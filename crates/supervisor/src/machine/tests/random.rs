@@ -184,7 +184,7 @@ proptest! {
         }
         // Whatever is ending ends by its deadline, though nobody ever leaves by itself.
         let policy = Policy::default();
-        let end = world.now + policy.graceful_timeout + policy.kill_timeout;
+        let end = world.now + policy.graceful_timeout + policy.leave_timeout + policy.kill_timeout;
         while world.exited.is_none() {
             let due = world.machine.deadline().expect("a deadline while ending");
             prop_assert!(due <= end, "ends by its deadline");
