@@ -68,16 +68,17 @@ loom: need
 fuzz: need
 	STDSERVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --package stdserve-proto --test 'fuzz*' --locked -- --nocapture
 
-# The gateway on the other versions of CPython that stand on this machine, from a debug build.
+# What depends on the version, on the other versions of CPython that stand on this machine, from a debug build.
 test-others: need
 	@set -e; for python in $$(.ci/other-pythons $(PYTHON)); do \
 		name=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		echo "The gateway on Python $$name:"; \
 		[ -d .venv-$$name ] || "$$python" -m venv .venv-$$name; \
 		.venv-$$name/bin/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2' pytest pytest-xdist pytest-timeout; \
-		VIRTUAL_ENV="$(CURDIR)/.venv-$$name" .venv-$$name/bin/maturin develop --locked --quiet --target-dir target/python-$$name; \
-		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py tests/test_cpython_*.py tests/test_dropin_*.py tests/test_socketserver.py tests/test_selectors.py \
-			tests/test_xmlrpc_*.py; \
+		VIRTUAL_ENV="$(CURDIR)/.venv-$$name" .venv-$$name/bin/maturin develop --locked --quiet --target-dir target/pythons; \
+		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py tests/test_cpython_*.py \
+			tests/test_dropin_engine.py tests/test_dropin_forks.py tests/test_dropin_paths.py tests/test_dropin_calls.py \
+			tests/test_socketserver.py tests/test_preload.py; \
 	done
 
 test-python: tools build
