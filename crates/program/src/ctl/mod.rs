@@ -152,13 +152,20 @@ fn change(
 
 /// Orders an upgrade, and waits until the new server is ready: what the server logs of it says so.
 fn upgrade(place: &Place, json: bool) -> Result<i32, Trouble> {
+    let before = place.get("/status")?;
     let taken = place.order("/upgrade")?;
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         thread::sleep(LOOK);
-        let log = match place.get(&format!("/log?after={}", taken["after"])) {
-            Ok(log) => log,
-            // It leaves as soon as the other is ready.
+        let told = place.get(&format!("/log?after={}", taken["after"])).and_then(|log| {
+            // Asked after the log: if it is still the same server, that was its own.
+            let now = place.get("/status")?;
+            Ok((log, now["pid"] != before["pid"]))
+        });
+        let log = match told {
+            Ok((log, false)) => log,
+            // It leaves as soon as the other is ready, which may have its address by now.
+            Ok((_, true)) => return Ok(done("the server was replaced", json)),
             Err(trouble) if trouble.code == code::NOT_RUNNING => {
                 return Ok(done("the server was replaced", json));
             }
