@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,6 @@ pub trait Watch: AsFd + Send {
 /// A server of one service on its listeners, run by one loop and its crew.
 pub struct Server {
     crew: Arc<Crew>,
-    descriptors: Vec<RawFd>,
 }
 
 /// Makes a [`Server`] out of its parts.
@@ -140,10 +139,9 @@ impl Builder {
             Arc::clone(&self.observer),
             Arc::clone(&self.log),
         )?;
-        let descriptors = event_loop.descriptors();
         let watchers = Watchers { observer: self.observer, coroner: self.coroner };
         let crew = Crew::new(Box::new(event_loop), waker, settings, routes, threads, (watchers, self.log));
-        Ok(Server { crew, descriptors })
+        Ok(Server { crew })
     }
 }
 
@@ -189,11 +187,6 @@ impl Server {
         self.crew.join();
     }
 
-    /// The descriptors of the poller and the listeners, which a forked child should close.
-    pub fn descriptors(&self) -> &[RawFd] {
-        &self.descriptors
-    }
-
     /// How many threads the crew has, and how many of them are in the service.
     pub fn threads(&self) -> (usize, usize) {
         let (members, inside) = self.crew.figures();
@@ -208,7 +201,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("descriptors", &self.descriptors).finish_non_exhaustive()
+        f.debug_struct("Server").finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -169,11 +169,6 @@ impl EventLoop {
             log,
         };
         Ok((event_loop, waker))
-    }
-
-    /// The descriptors of the poller and the listeners: what a forked child must not keep.
-    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        self.doors.iter().filter_map(Door::fd).chain([self.poller.as_raw_fd()]).collect()
     }
 
     /// The time at which the last turn began its work.
