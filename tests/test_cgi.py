@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from support.serving import Serve, Served
+from support.serving import Serve, ask
 from support.waiting import until
-from support.wire import Response
 
 #: Makes a script of the folder: name, text, mode.
 Script = Callable[..., Path]
@@ -45,15 +44,6 @@ def script(root: Path) -> Script:
         return path
 
     return write
-
-
-def ask(
-    server: Served, target: str, method: str = "GET", body: bytes | None = None, **fields: str
-) -> Response:
-    """One request on a connection of its own; `X_One` is the field X-One."""
-    lines = [(name.replace("_", "-"), value) for name, value in fields.items()]
-    with server.client() as client:
-        return client.ask(target, method, lines, body)
 
 
 def variables(text: str) -> dict[str, str]:

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from support.serving import Serve, Served
-from support.wire import Response
+from support.serving import Serve, ask
 
 #: When the files were changed: 2020-01-01T00:00:00Z.
 THEN = 1577836800
@@ -40,15 +39,6 @@ def root(tmp_path: Path) -> Path:
     for path in (folder / "a.txt", folder / "big.bin", folder / "style.css"):
         os.utime(path, (THEN, THEN))
     return folder
-
-
-def ask(
-    server: Served, target: str, method: str = "GET", body: bytes | None = None, **fields: str
-) -> Response:
-    """One request on a connection of its own; `If_None_Match` is the field If-None-Match."""
-    lines = [(name.replace("_", "-"), value) for name, value in fields.items()]
-    with server.client() as client:
-        return client.ask(target, method, lines, body)
 
 
 def test_files_are_served_from_the_command(serve: Serve, root: Path) -> None:

@@ -304,6 +304,15 @@ class Served:
             raise AssertionError(f"{' '.join(self.argv)}: {'; '.join(complaints)}; log:\n{text}")
 
 
+def ask(
+    server: Served, target: str, method: str = "GET", body: bytes | None = None, **fields: str
+) -> Response:
+    """One request on a connection of its own; `X_One` is the field X-One."""
+    lines = [(name.replace("_", "-"), value) for name, value in fields.items()]
+    with server.client() as client:
+        return client.ask(target, method, lines, body)
+
+
 class Serve(Protocol):
     """What the `serve` fixture is."""
 
