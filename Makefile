@@ -50,8 +50,8 @@ lint: tools
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { echo "make: rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- --deny warnings
-	$(BIN)/ruff check --quiet python tests bench .ci
-	$(BIN)/ruff format --check --quiet python tests bench .ci
+	$(BIN)/ruff check --quiet python tests bench examples .ci
+	$(BIN)/ruff format --check --quiet python tests bench examples .ci
 	$(BIN)/mypy --no-error-summary
 	MYPYPATH=python $(BIN)/mypy --no-error-summary --config-file tests/mypy.ini tests
 	$(BIN)/python .ci/licences.py
