@@ -4,12 +4,14 @@
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
 //! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can; [`preload`] looks at what an import
 //! leaves behind, [`hooks`] runs configuration files, [`stacks`] looks at what threads do. `dropin` is the engine under the drop-in
-//! modules; `selectors` waits for `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
+//! modules; `selectors` waits for `stdserve.selectors`, `xmlrpc` is the codec of remote calls. [`concurrent`] has what
+//! `stdserve.concurrent` stands on.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
 mod app;
 mod command;
+mod concurrent;
 mod crew_threads;
 mod dropin;
 mod embedded;
