@@ -1,14 +1,17 @@
 """The native half."""
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, final, overload
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, final, overload
 from wsgiref.types import WSGIApplication
 
 from stdserve._options import ServerOptions
 from stdserve.selectors import SelectorKey
 
 __version__: str
+
+_T = TypeVar("_T")
 
 def main(argv: Sequence[str], /) -> int:
     """Runs the command with these arguments and returns its exit code."""
@@ -140,3 +143,48 @@ class DropIn:
 @final
 class ResponseWriter:
     """What a handler of `http.server` writes its response to."""
+
+class Queue(Generic[_T]):
+    """What a `PollableQueue` does without waiting."""
+
+    maxsize: int
+    """How many items it has room for; without bound where it is not positive."""
+    @property
+    def unfinished_tasks(self) -> int:
+        """For how many items that were put `task_done()` was not called yet."""
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether `shutdown()` was called."""
+
+    def qsize(self) -> int:
+        """How many items there are."""
+
+    def empty(self) -> bool:
+        """Whether there are no items."""
+
+    def full(self) -> bool:
+        """Whether there is no room."""
+
+    def put_nowait(self, item: _T) -> None:
+        """Puts an item. Raises `queue.Full` where there is no room, and `ShutDown`."""
+
+    def get_nowait(self) -> _T:
+        """Takes the oldest item. Raises `queue.Empty`, or `ShutDown` where there will be none any more."""
+
+    def task_done(self) -> None:
+        """Tells that an item was dealt with. ValueError: more often than items were put."""
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Takes no more items; what is there can still be taken unless `immediate`. Wakes everyone."""
+
+    def fileno(self) -> int:
+        """A descriptor, readable exactly while there are items or it is shut down. OSError: there is none."""
+
+    def _offer(self, item: _T, waiter: Lock | None = None, again: bool = False, /) -> bool: ...
+    def _take(self, default: _T, waiter: Lock | None = None, again: bool = False, /) -> _T: ...
+    def _done(self, waiter: Lock, /) -> bool: ...
+    def _leave(self, waiter: Lock, /) -> None: ...
+
+def queues_after_fork() -> None:
+    """Makes the queues of a forked child its own."""

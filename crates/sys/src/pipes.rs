@@ -49,6 +49,14 @@ impl Bell {
     pub fn silence(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
+
+    /// In a forked child, whose copy of the descriptor rings with the parent's: puts a bell of its own under the same
+    /// number. It has not rung.
+    pub fn renew(&mut self) -> io::Result<()> {
+        let fresh = Self::new()?;
+        rustix::io::dup3(&fresh.0, &mut self.0, rustix::io::DupFlags::CLOEXEC)?;
+        Ok(())
+    }
 }
 
 impl AsFd for Bell {

@@ -5,4 +5,6 @@ Each part is small, stands alone and can be used without a server. docs/concurre
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from stdserve.concurrent.queues import Empty, Full, PollableQueue, ShutDown
+
+__all__ = ["Empty", "Full", "PollableQueue", "ShutDown"]

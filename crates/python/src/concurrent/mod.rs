@@ -5,3 +5,5 @@
 //! state touches it with the GIL held and runs no Python code meanwhile, so that a fork never finds it half changed.
 //!
 //! A part is a module here, and its classes and functions are exported in `lib.rs`.
+
+pub(crate) mod queue;

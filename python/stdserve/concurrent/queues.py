@@ -1,0 +1,140 @@
+"""A queue with a file descriptor: `PollableQueue`.
+
+What is done without waiting is native; its head (`crates/python/src/concurrent/queue.rs`) says how no wake-up
+is lost. This half waits, each call on a lock of its own, because a thread may be left behind here when the
+interpreter ends.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable
+from queue import Empty, Full
+from threading import Lock
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from stdserve._stdserve import Queue, queues_after_fork
+
+__all__ = ["Empty", "Full", "PollableQueue", "ShutDown"]
+
+T = TypeVar("T")
+
+if hasattr(queue, "ShutDown"):
+    ShutDown: type[Exception] = queue.ShutDown
+else:
+
+    class _ShutDown(Exception):
+        """Raised by `put` and `get` of a queue that was shut down. From 3.13 on it is `queue.ShutDown`."""
+
+    _ShutDown.__name__ = _ShutDown.__qualname__ = "ShutDown"
+    ShutDown = _ShutDown
+
+_NOTHING: Final[Any] = object()
+
+
+class PollableQueue(Queue[T]):
+    """A `queue.Queue` with a descriptor that is readable exactly while there are items, or it is shut down.
+
+    Its methods are those of `queue.Queue` in CPython 3.13, `shutdown()` included, on every version. With
+    `maxsize` items it is full; it has no bound where that is not positive.
+
+    The descriptor is made by the first call of `fileno()` and closed with the queue. Until then the queue costs
+    no system call, and afterwards only where it becomes empty or ceases to be. Wait for it with `select`,
+    `poll`, `epoll` or `selectors`, and take items by `get_nowait()`, because another thread may be faster.
+
+    Signal handlers and `__del__` may use it too: no lock is held while it works. A forked child has a copy of
+    the items and a descriptor of its own under the same number.
+
+    It is no subclass of `queue.Queue`: there is no `mutex`, and `_put()` or `_get()` cannot be overridden.
+    `put_nowait()` and `get_nowait()` do not call an overridden `put()` or `get()`.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self.maxsize = maxsize
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Puts an item; waits for room, at most `timeout` seconds, or not at all unless `block`.
+
+        Raises `queue.Full` where there was no room in time, `ShutDown` where it takes no more, and ValueError
+        for a negative time-out.
+        """
+        if timeout is None or not block:
+            if self._offer(item):
+                return
+            if not block:
+                raise Full
+        elif timeout < 0 and self.maxsize > 0 and not self.is_shutdown:
+            raise ValueError("'timeout' must be a non-negative number")
+
+        def attempt(waiter: Lock, again: bool) -> bool:
+            return self._offer(item, waiter, again)
+
+        _patiently(self, attempt, False, timeout, Full)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Takes the oldest item; waits for one, at most `timeout` seconds, or not at all unless `block`.
+
+        Raises `queue.Empty` where there was none in time, `ShutDown` where there will be none, and ValueError
+        for a negative time-out.
+        """
+        if timeout is None or not block:
+            item = self._take(_NOTHING)
+            if item is not _NOTHING:
+                return item
+            if not block:
+                raise Empty
+        elif timeout < 0 and not (self.is_shutdown and self.empty()):
+            raise ValueError("'timeout' must be a non-negative number")
+
+        def attempt(waiter: Lock, again: bool) -> T:
+            return self._take(_NOTHING, waiter, again)
+
+        return _patiently(self, attempt, _NOTHING, timeout, Empty)
+
+    def join(self) -> None:
+        """Waits until `task_done()` was called for each item that was put."""
+
+        def attempt(waiter: Lock, again: bool) -> bool:
+            return self._done(waiter)
+
+        _patiently(self, attempt, False, None, Empty)
+
+
+R = TypeVar("R")
+
+
+def _patiently(
+    queue: Queue[Any],
+    attempt: Callable[[Lock, bool], R],
+    failed: object,
+    timeout: float | None,
+    late: type[Exception],
+) -> R:
+    """Calls `attempt` until it returns something else than `failed`, for at most `timeout` seconds.
+
+    It is given the lock that is released when another attempt is worth while, and whether it has been already.
+    """
+    end = None if timeout is None else monotonic() + timeout
+    again = False
+    waiter = Lock()
+    waiter.acquire()
+    try:
+        while (result := attempt(waiter, again)) is failed:
+            if end is None:
+                waiter.acquire()
+            else:
+                remaining = end - monotonic()
+                if remaining <= 0:
+                    raise late
+                waiter.acquire(True, remaining)
+            again = True
+    except BaseException:
+        # Interrupted, or late: perhaps just when it was woken.
+        queue._leave(waiter)
+        raise
+    return result
+
+
+os.register_at_fork(after_in_child=queues_after_fork)
