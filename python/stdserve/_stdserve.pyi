@@ -65,6 +65,16 @@ class Server:
 class FileWrapper:
     """What `environ["wsgi.file_wrapper"]` is."""
 
+@final
+class Draining:
+    """What `environ["stdserve.draining"]` is: whether the server accepts no more, and ends when nothing runs."""
+
+    def is_set(self) -> bool:
+        """Whether it does."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable from then on. Not to be read, nor closed."""
+
 def xmlrpc_loads(
     data: bytes | bytearray | str,
     use_datetime: bool = False,

@@ -62,6 +62,11 @@ impl Routes {
         &**self.services.get(usize::from(number)).unwrap_or(&self.services[0])
     }
 
+    /// Tells each service that the server drains.
+    pub(crate) fn draining(&self) {
+        self.services.iter().for_each(|service| service.draining());
+    }
+
     /// Whether there is but one service.
     pub(crate) fn is_single(&self) -> bool {
         self.services.len() == 1

@@ -59,6 +59,11 @@ pub trait Service: Send + Sync + 'static {
         Timing::Request
     }
 
+    /// The server drains: it accepts no more, and ends as soon as nothing runs. Told once, by whoever runs the loop: it
+    /// must not wait. For those whose answers have no end of their own, such as streams of events: they had better come
+    /// to one now, since at the end of the time to drain they are cut.
+    fn draining(&self) {}
+
     /// Runs requests: called on a thread of the crew, which does not hold the loop, when requests are pending.
     ///
     /// Take them one by one until there is none: with [`Run::next`] requests, with [`Run::next_session`] the

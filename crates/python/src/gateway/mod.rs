@@ -2,6 +2,7 @@
 
 pub(crate) mod child;
 pub(crate) mod context;
+pub(crate) mod draining;
 pub(crate) mod handler;
 pub(crate) mod report;
 pub(crate) mod rpc;

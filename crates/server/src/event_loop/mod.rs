@@ -365,6 +365,7 @@ impl EventLoop {
                 self.stage = Stage::Draining;
                 self.draining.store(true, Ordering::Relaxed);
                 self.observer.draining();
+                self.routes.draining();
                 self.accept_the_last();
                 self.timers.arm(DRAIN_IDLE, self.now + self.settings.timeouts.drain_idle, 0);
                 self.timers.arm(DRAIN_END, self.now + within, 0);

@@ -26,6 +26,7 @@ use pyo3::types::{PyDict, PyString, PyType};
 use stdserve_server::{Exchange, Log, Outcome, Peer, Run, Service};
 
 use super::context::Contexts;
+use super::draining::Draining;
 use super::text::{native, references};
 use super::{child, report, running};
 pub(crate) use around::Around;
@@ -64,6 +65,8 @@ struct Fixed {
     errors: Py<ErrorStream>,
     file_wrapper: Py<PyType>,
     file_types: FileTypes,
+    /// `stdserve.draining`, as the loop and as the application see it.
+    draining: (Draining, Py<Draining>),
 }
 
 /// Keys that are set in a way of their own.
@@ -101,6 +104,7 @@ impl WsgiGateway {
         log: Arc<dyn Log>,
     ) -> PyResult<Self> {
         let key = |name| PyString::intern(py, name).unbind();
+        let draining = Draining::new()?;
         let fixed = Fixed {
             options,
             keys: Keys {
@@ -111,6 +115,7 @@ impl WsgiGateway {
             errors: Py::new(py, ErrorStream::default())?,
             file_wrapper: py.get_type::<FileWrapper>().unbind(),
             file_types: FileTypes::new(py)?,
+            draining: (draining.clone(), Py::new(py, draining)?),
         };
         Ok(Self { application, fixed, log, desks: Mutex::default(), forks: child::Watch::new(py)? })
     }
@@ -275,6 +280,10 @@ impl Desk {
 }
 
 impl Service for WsgiGateway {
+    fn draining(&self) {
+        self.fixed.draining.0.set();
+    }
+
     fn run(&self, run: &mut Run<'_>) {
         let attached = Python::try_attach(|py| {
             let mut desk = match self.take_desk(py) {

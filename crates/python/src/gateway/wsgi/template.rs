@@ -84,6 +84,7 @@ impl Template {
         put("wsgi.input", py.None().bind(py))?;
         put("wsgi.input_terminated", PyBool::new(py, true).as_any())?;
         put("wsgi.file_wrapper", fixed.file_wrapper.bind(py))?;
+        put("stdserve.draining", fixed.draining.1.bind(py))?;
         put("SERVER_SOFTWARE", PyString::new(py, concat!("stdserve/", env!("CARGO_PKG_VERSION"))).as_any())?;
         // Neither may be empty (PEP 3333); a Unix socket has neither.
         let (server, port) = listener.address.map_or_else(
