@@ -198,3 +198,47 @@ class Queue(Generic[_T]):
 
 def queues_after_fork() -> None:
     """Makes the queues of a forked child its own."""
+
+def share_exchange_memory() -> None:
+    """Makes the memory of exchanges, shared with the processes forked from now on, if there is none yet."""
+
+@final
+class Channel:
+    """A name's messages: to all processes that share the memory, or within this one."""
+
+    def __new__(cls, name: str, *, private: bool = False) -> Self:
+        """`private`: memory of this process alone, begun anew in a forked child."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def max_message(self) -> int:
+        """The longest message, in bytes."""
+
+    def send(self, payload: bytes, /) -> None:
+        """Sends to all readers, and never waits for them. ValueError: it is longer than `max_message`."""
+
+    def note_missed(self, count: int, exact: bool, /) -> None:
+        """Tells the readers of a gap in the source, in its place. Private channels only."""
+
+    def reader(self) -> Reader:
+        """Reads what is sent from now on."""
+
+@final
+class Reader:
+    """One reader's place among the messages of a name."""
+
+    def take(self, most: int = 64, /) -> list[bytes | tuple[int, bool]]:
+        """Takes what is there, in order; never waits. A tuple `(count, exact)`: messages were missed."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while `take()` has something."""
+
+    def close(self) -> None:
+        """Wakes who waits on the descriptor. `take()` raises ValueError from now on."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""

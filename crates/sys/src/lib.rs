@@ -11,6 +11,7 @@ compile_error!(
 );
 
 pub mod beneath;
+pub mod broadcast;
 pub mod channel;
 pub mod clock;
 mod control_groups;

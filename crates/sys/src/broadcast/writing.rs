@@ -1,0 +1,105 @@
+//! What a writer does under the lock: it writes a record, has it counted, and links it.
+//!
+//! A record is written behind the last one, where no reader looks. The moment at which it is there is the one at which
+//! the bell counts it, which also wakes who waits: a writer that dies before has sent nothing, one that dies after has
+//! sent it and told so. What is left then is to link the record, which [`Layout::mend`] does in the place of a writer
+//! that did not come to it; it can be done twice.
+
+#[cfg(all(test, loom))]
+use loom::sync::atomic::{Ordering, fence};
+#[cfg(not(all(test, loom)))]
+use std::sync::atomic::{Ordering, fence};
+
+use super::layout::{HEAD, Head, Layout, link, words_of};
+
+/// A gap whose size is given stands for at most so many messages.
+pub const MAX_GAP: u64 = 1 << 48;
+
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    /// A message.
+    Message(&'a [u8]),
+    /// That so many messages before this place are missing in what they were taken from.
+    Gap { count: u64, exact: bool },
+}
+
+impl Layout<'_> {
+    /// Writes a record behind the last, and makes ready to count it; the next thing to be done is to ring the bell.
+    /// Under the lock, and mended.
+    pub(super) fn write(&self, index: u32, content: Content<'_>) {
+        let Some(name) = self.names.get(index as usize) else { return };
+        let count = self.counters.bell.load(Ordering::Relaxed);
+        let start = self.end();
+        let coded: [u8; 16];
+        let (bytes, is_gap, span) = match content {
+            Content::Message(bytes) => (bytes, false, 1),
+            Content::Gap { count, exact } => {
+                let count = count.clamp(1, MAX_GAP);
+                coded = code(count, exact);
+                (&coded[..], true, count)
+            }
+        };
+        let head = Head {
+            index,
+            length: bytes.len() as u32,
+            is_gap,
+            number: name.number.load(Ordering::Relaxed).wrapping_add(span),
+            previous: name.last.load(Ordering::Relaxed).checked_sub(1),
+            next: None,
+        };
+        let end = start + HEAD + words_of(bytes.len());
+        // It never goes back: a writer that has died has overwritten what it has reserved.
+        let reserved = self.counters.reserved.load(Ordering::Relaxed).max(end);
+        self.counters.reserved.store(reserved, Ordering::Relaxed);
+        // Whoever sees one of the words below sees the mark too.
+        fence(Ordering::Release);
+        for (place, word) in (start..).zip(head.encode()) {
+            self.word(place).store(word, Ordering::Relaxed);
+        }
+        for (place, bytes) in (start + HEAD..).zip(bytes.chunks(size_of::<u64>())) {
+            let mut word = [0; size_of::<u64>()];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.word(place).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        }
+        self.counters.ends[(count.wrapping_add(1) & 1) as usize].store(end, Ordering::Relaxed);
+    }
+
+    /// Links the last record, if whoever wrote it did not. Under the lock; before anything is written, and after.
+    pub(super) fn mend(&self) {
+        let count = self.counters.bell.load(Ordering::Relaxed);
+        if self.counters.linked.load(Ordering::Relaxed) == count {
+            return;
+        }
+        let start = self.end_of(count.wrapping_sub(1));
+        if let Some(head) = self.head(start)
+            && let Some(name) = self.names.get(head.index as usize)
+        {
+            let here = link(Some(start));
+            if let Some(previous) =
+                head.previous.filter(|previous| *previous < start && self.is_there(*previous))
+            {
+                self.word(previous + HEAD - 1).store(here, Ordering::Release);
+            }
+            if head.is_gap && !decode(|place| self.word(start + HEAD + place).load(Ordering::Relaxed)).1 {
+                name.inexact.store(head.number, Ordering::Release);
+            }
+            name.last.store(here, Ordering::Release);
+            name.number.store(head.number, Ordering::Release);
+        }
+        self.counters.linked.store(count, Ordering::Relaxed);
+    }
+}
+
+/// A gap, as a record has it.
+fn code(count: u64, exact: bool) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&count.to_ne_bytes());
+    bytes[8..].copy_from_slice(&u64::from(exact).to_ne_bytes());
+    bytes
+}
+
+/// A gap's size, and whether that is known exactly.
+pub(super) fn decode(word: impl Fn(u64) -> u64) -> (u64, bool) {
+    (word(0).clamp(1, MAX_GAP), word(1) != 0)
+}
