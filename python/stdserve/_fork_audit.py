@@ -18,7 +18,7 @@ import weakref
 from types import FrameType
 from typing import Any
 
-__all__ = ["Watch", "begin", "heard"]
+__all__ = ["Watch", "begin", "heard", "is_watching"]
 
 #: Whoever stands in these is not who wanted it.
 _BETWEEN = frozenset(
@@ -44,6 +44,11 @@ def begin() -> Watch:
     _watch = Watch()
     threading.Thread.start = _started  # type: ignore[method-assign,assignment]
     return _watch
+
+
+def is_watching() -> bool:
+    """Whether an import is watched in this process: workers have no threads of it, and share the rest."""
+    return _watch is not None and os.getpid() == _watch.pid
 
 
 _start = threading.Thread.start

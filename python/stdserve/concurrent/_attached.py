@@ -1,0 +1,232 @@
+"""The thread that calls attached tasks: one a process, begun when the first task is attached.
+
+It waits in select.poll for all exchanges at once, so that the interpreter can end while it waits. In a forked
+child it is begun again if anything is attached there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import _forks
+from ._subscription import BURST, Reader, Source
+
+#: How many messages are kept for tasks that were attached before others; beyond that they are missed.
+KEPT = 1000
+
+
+class Task(Protocol):
+    """What can be attached: an `Actor`, or anything that has `send`."""
+
+    def send(self, message: Any, /) -> object: ...
+
+
+def report(error: BaseException) -> None:
+    """Tells of what a task raised, as of what ends a thread. SystemExit is no news."""
+    details = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(details))
+
+
+class _Attachment:
+    """A task, from its attachment to its detachment."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.holds = True
+
+
+class Feed:
+    """The attached tasks of one exchange, and one place in its messages for all of them."""
+
+    def __init__(self, source: Source, decode: Callable[[Any], Any]) -> None:
+        self._source = source
+        self._decode = decode
+        self._lock = threading.RLock()
+        self._attached: dict[Task, _Attachment] = {}
+        self._reader: Reader | None = None
+        self._spare: Reader | None = None
+        # What was taken for those that were attached then.
+        self._kept: deque[tuple[list[Any], tuple[_Attachment, ...]]] = deque()
+        _forks.tell(self)
+
+    def attach(self, task: Task) -> None:
+        """From now on `task` gets what is sent. What is attached already stays so."""
+        with self._lock:
+            if task in self._attached:
+                return
+            if self._reader is None:
+                self._reader = self._source.reader()
+            else:
+                self._keep(self._reader)
+            self._attached[task] = _Attachment(task)
+            _dispatcher.add(self)
+
+    def detach(self, task: Task) -> None:
+        """From now on no call of `task` begins. KeyError: it is not attached."""
+        with self._lock:
+            self._attached.pop(task).holds = False
+            if self._attached or self._reader is None:
+                return
+            reader, self._reader = self._reader, None
+            self._kept.clear()
+            _dispatcher.drop(self)
+        reader.close()
+
+    def _keep(self, reader: Reader) -> None:
+        """Takes what was sent before now, for those that are attached by now."""
+        taken: list[Any] = []
+        missed, exact = 0, True
+        while burst := reader.take(BURST):
+            taken += burst
+            if len(taken) > KEPT:
+                for raw in taken:
+                    told = raw if isinstance(raw, tuple) else (1, True)
+                    missed += told[0]
+                    exact = exact and told[1]
+                taken.clear()
+        if missed:
+            taken.insert(0, (missed, exact))
+        if taken:
+            self._kept.append((taken, tuple(self._attached.values())))
+
+    def descriptor(self) -> int | None:
+        """Readable when there is something for `turn`; None where nothing is attached."""
+        with self._lock:
+            return None if self._reader is None else self._reader.fileno()
+
+    def turn(self, goes_on: Callable[[], None]) -> None:
+        """Calls the tasks with what is there; `goes_on` is asked after each call."""
+        while True:
+            with self._lock:
+                kept = bool(self._kept)
+                if kept:
+                    taken, tasks = self._kept.popleft()
+                elif self._reader is not None:
+                    taken, tasks = self._reader.take(BURST), tuple(self._attached.values())
+                else:
+                    return
+            for raw in taken:
+                self._call(raw, tasks, goes_on)
+            if not kept:
+                return
+
+    def _call(self, raw: Any, tasks: tuple[_Attachment, ...], goes_on: Callable[[], None]) -> None:
+        try:
+            message = self._decode(raw)
+        except Exception as error:
+            report(error)
+            return
+        for attachment in tasks:
+            if not attachment.holds:
+                continue
+            try:
+                attachment.task.send(message)
+            except BaseException as error:
+                report(error)
+            goes_on()
+
+    def before_fork(self) -> None:
+        if self._attached:
+            self._spare = self._source.spare()
+
+    def after_fork_in_parent(self) -> None:
+        self._spare = None
+
+    def after_fork_in_child(self) -> None:
+        self._lock = threading.RLock()
+        self._kept.clear()
+        spare, self._spare = self._spare, None
+        if self._reader is not None:
+            self._reader = spare or self._source.reader()
+
+
+class _Dispatcher:
+    """The thread, and whom it serves."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[Feed, None] = {}
+        self._reset()
+        _forks.begin_in_child(self._begin_in_child)
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._bell: int | None = None
+
+    def add(self, feed: Feed) -> None:
+        """Serves it from now on."""
+        with self._lock:
+            self._feeds[feed] = None
+            self._ring()
+
+    def drop(self, feed: Feed) -> None:
+        """Serves it no more."""
+        with self._lock:
+            self._feeds.pop(feed, None)
+            self._ring()
+
+    def _ring(self) -> None:
+        """Has the thread look at its feeds, and begins it where there is none."""
+        if self._thread is None:
+            if not self._feeds or _forks.is_to_be_forked():
+                return
+            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            thread = threading.Thread(
+                target=self._run, args=(self._bell,), name="stdserve-exchange", daemon=True
+            )
+            self._thread = thread
+            try:
+                thread.start()
+            except BaseException:
+                self._thread = None
+                raise
+        assert self._bell is not None
+        os.eventfd_write(self._bell, 1)
+
+    def _begin_in_child(self) -> None:
+        if self._bell is not None:
+            os.close(self._bell)
+        self._reset()
+        self._ring()
+
+    def _run(self, bell: int) -> None:
+        home = os.getpid()
+
+        def goes_on() -> None:
+            if os.getpid() != home:
+                _leave()
+
+        feeds: dict[int, Feed] = {}
+        poll = select.poll()
+        poll.register(bell, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if bell in ready:
+                os.eventfd_read(bell)
+                with self._lock:
+                    served = list(self._feeds)
+                # What was closed meanwhile has rung again.
+                feeds = {number: feed for feed in served if (number := feed.descriptor()) is not None}
+                poll = select.poll()
+                for descriptor in (bell, *feeds):
+                    poll.register(descriptor, select.POLLIN)
+                ready = list(feeds)
+            for descriptor in ready:
+                feeds[descriptor].turn(goes_on)
+
+
+def _leave() -> None:
+    """Ends a child that a task has forked off, and in which it has returned: the rest is the parent's."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(0)
+
+
+_dispatcher = _Dispatcher()

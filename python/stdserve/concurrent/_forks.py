@@ -1,0 +1,71 @@
+"""What objects do when their process forks: a registry, so that the order is that in which they were made.
+
+A forked child has a copy of every object, but of the threads only the one that forked. What an object needs
+for its life in the child it may prepare before the fork (`before_fork`): what is made later would miss what
+the parent does meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+
+class Forks(Protocol):
+    """An object that wants to know."""
+
+    def before_fork(self) -> None:
+        """In the parent, by the thread that forks; other threads still run."""
+
+    def after_fork_in_parent(self) -> None:
+        """In the parent, also where the fork has failed."""
+
+    def after_fork_in_child(self) -> None:
+        """In the child, where no other thread is; locks may be held by threads that are no more."""
+
+
+_known: WeakValueDictionary[int, Forks] = WeakValueDictionary()
+_last: list[Callable[[], None]] = []
+
+
+def tell(one: Forks) -> None:
+    """Tells the object of forks for as long as it lives."""
+    _known[id(one)] = one
+
+
+def begin_in_child(start: Callable[[], None]) -> None:
+    """Calls `start` in each child when all objects are what they shall be: there threads may be started."""
+    _last.append(start)
+
+
+def is_to_be_forked() -> bool:
+    """Whether this is an import by `--preload`: workers have no threads of it, and share its connections."""
+    audit = sys.modules.get("stdserve._fork_audit")
+    return audit is not None and audit.is_watching()
+
+
+def _all() -> list[Forks]:
+    return [one for one in [reference() for reference in _known.valuerefs()] if one is not None]
+
+
+def _before() -> None:
+    for one in _all():
+        one.before_fork()
+
+
+def _in_parent() -> None:
+    for one in _all():
+        one.after_fork_in_parent()
+
+
+def _in_child() -> None:
+    for one in _all():
+        one.after_fork_in_child()
+    for start in _last:
+        start()
+
+
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

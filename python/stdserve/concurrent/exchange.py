@@ -1,0 +1,241 @@
+"""Publish and subscribe: in this process, across the workers of one supervisor, and across machines.
+
+An exchange without a name hands objects on as they are, within this process. One with a name carries messages
+to every process that was forked from the same supervisor (or script), through memory that they share. One
+with a name and a URL carries them through Redis. docs/exchange.md says what each promises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, cast, overload
+
+from .._stdserve import Channel
+from . import _forks
+from ._attached import Feed, Task, report
+from ._codec import Codec, Dumps, Loads
+from ._subscription import BURST, LocalReader, M, Missed, Source, Subscription
+
+__all__ = ["Exchange", "Missed", "Subscription", "get_exchange"]
+
+#: How many messages a subscriber to a nameless exchange may be behind, unless `subscribe` is told otherwise.
+MAXSIZE = 1000
+
+
+class _Carrier(Source, Protocol):
+    """What carries the messages of a named exchange."""
+
+    def send(self, payload: bytes, /) -> None: ...
+
+
+class _Workers:
+    """Carries messages across the processes that share memory."""
+
+    def __init__(self, name: str) -> None:
+        self._channel = Channel(name)
+        self.send = self._channel.send
+        self.reader = self.spare = self._channel.reader
+
+
+class Exchange(Generic[M]):
+    """Messages for whoever is subscribed.
+
+    `name`: the exchange of that name, in whatever process; without one it is an exchange of its own. `url`:
+    of a Redis server that carries the messages (redis://, rediss://, unix://), with redis-py's options.
+    `dumps` and `loads`: how messages become bytes and the other way round; without them bytes, str and what
+    JSON says can be sent. All that use one name give the same.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        url: str | None = None,
+        *,
+        dumps: Dumps | None = None,
+        loads: Loads | None = None,
+    ) -> None:
+        if name is None and (url, dumps, loads) != (None, None, None):
+            raise TypeError("url, dumps and loads are for an exchange with a name")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"the name is a str, not {type(name).__name__}")
+        self._name = name
+        self._url = url
+        self._inner: _Within | _Across
+        if name is None:
+            self._inner = _Within()
+        else:
+            codec = Codec(dumps, loads)
+            carrier: _Carrier
+            if url is None:
+                carrier = _Workers(name)
+            else:
+                from ._redis import carrier_of
+
+                carrier = carrier_of(name, url)
+            self._inner = _Across(carrier, codec)
+
+    @property
+    def name(self) -> str | None:
+        """Its name, or None."""
+        return self._name
+
+    def __repr__(self) -> str:
+        # Without the URL, which may have a password in it.
+        return f"<Exchange {self._name!r}{' over Redis' if self._url else ''}>"
+
+    def send(self, message: M, /) -> None:
+        """Sends a message to all who are subscribed now; never waits for any of them.
+
+        TypeError: it is of a kind that cannot be sent. ValueError: it is too long. ConnectionError: the Redis
+        server did not take it, or did not say that it has.
+        """
+        self._inner.send(message)
+
+    def attach(self, task: Task) -> None:
+        """Calls `task.send(message)` for each message from now on: see docs/exchange.md for who calls it."""
+        self._inner.attach(task)
+
+    def detach(self, task: Task) -> None:
+        """Calls `task` no more. KeyError: it is not attached."""
+        self._inner.detach(task)
+
+    @overload
+    def subscribe(self, *, maxsize: int | None = None) -> Subscription[M]: ...
+    @overload
+    def subscribe(self, task: Task, /, *tasks: Task) -> AbstractContextManager[None]: ...
+    def subscribe(
+        self, *tasks: Task, maxsize: int | None = None
+    ) -> Subscription[M] | AbstractContextManager[None]:
+        """A place of one's own in the messages from now on; or, with tasks, a context in which they are
+        attached.
+
+        `maxsize`: how many messages it may be behind, 1,000 by default. For an exchange without a name; with
+        a name it is what the memory of the exchanges holds.
+        """
+        if tasks:
+            if maxsize is not None:
+                raise TypeError("maxsize is for a subscription without tasks")
+            return self._attached(tasks)
+        return cast("Subscription[M]", self._inner.subscribe(maxsize))
+
+    @contextlib.contextmanager
+    def _attached(self, tasks: tuple[Task, ...]) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for task in tasks:
+                self.attach(task)
+                stack.callback(self.detach, task)
+            yield
+
+
+class _Within:
+    """The exchange of one process: objects as they are, tasks called by the sender."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        # Replaced whole, so that senders need not hold the lock while they call.
+        self._tasks: dict[Task, None] = {}
+        self._readers: list[weakref.ref[LocalReader]] = []
+        _forks.tell(self)
+
+    def send(self, message: object) -> None:
+        # One at a time, so that all subscriptions have the same order.
+        with self._lock:
+            tasks = self._tasks
+            for reference in self._readers:
+                reader = reference()
+                if reader is not None:
+                    reader.put(message)
+        for task in tasks:
+            try:
+                task.send(message)
+            except Exception as error:
+                report(error)
+
+    def attach(self, task: Task) -> None:
+        with self._lock:
+            self._tasks = {**self._tasks, task: None}
+
+    def detach(self, task: Task) -> None:
+        with self._lock:
+            tasks = self._tasks.copy()
+            del tasks[task]
+            self._tasks = tasks
+
+    def subscribe(self, maxsize: int | None) -> Subscription[Any]:
+        place = _Place(self, MAXSIZE if maxsize is None else maxsize)
+        return Subscription(place, lambda message: message, 1)
+
+    def add(self, reader: LocalReader) -> None:
+        """Has it get what is sent from now on."""
+        with self._lock:
+            self._readers = [*self._readers, weakref.ref(reader, self._forget)]
+
+    def _forget(self, gone: weakref.ref[LocalReader]) -> None:
+        with self._lock:
+            self._readers = [reference for reference in self._readers if reference is not gone]
+
+    def before_fork(self) -> None:
+        """Nothing: what it needs is made in the child."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing."""
+
+    def after_fork_in_child(self) -> None:
+        self._lock = threading.RLock()
+        self._readers = []
+
+
+class _Place:
+    """Where a subscription to an exchange of this process has its readers from."""
+
+    def __init__(self, within: _Within, maxsize: int) -> None:
+        self._within = within
+        self._maxsize = maxsize
+
+    def reader(self) -> LocalReader:
+        reader = LocalReader(self._maxsize)
+        self._within.add(reader)
+        return reader
+
+    def spare(self) -> None:
+        return None
+
+
+class _Across:
+    """The exchange of many processes: messages are bytes between them, and one thread calls the tasks."""
+
+    def __init__(self, carrier: _Carrier, codec: Codec) -> None:
+        self._carrier = carrier
+        self._codec = codec
+        self._feed = Feed(carrier, self._decode)
+
+    def _decode(self, raw: bytes | tuple[int, bool]) -> Any:
+        return Missed(*raw) if isinstance(raw, tuple) else self._codec.decode(raw)
+
+    def send(self, message: object) -> None:
+        self._carrier.send(self._codec.encode(message))
+
+    def attach(self, task: Task) -> None:
+        self._feed.attach(task)
+
+    def detach(self, task: Task) -> None:
+        self._feed.detach(task)
+
+    def subscribe(self, maxsize: int | None) -> Subscription[Any]:
+        if maxsize is not None:
+            raise TypeError("maxsize is for an exchange without a name")
+        return Subscription(self._carrier, self._decode, BURST)
+
+
+_exchanges: dict[tuple[str, str | None], Exchange[Any]] = {}
+
+
+def get_exchange(name: str, url: str | None = None) -> Exchange[Any]:
+    """The exchange of that name: the same object for the same name and URL in this process."""
+    key = (name, url)
+    # Without a lock, which a fork could find taken: of two that are made at once, one is kept.
+    return _exchanges.get(key) or _exchanges.setdefault(key, Exchange(name, url))
