@@ -154,6 +154,26 @@ class DropIn:
 class ResponseWriter:
     """What a handler of `http.server` writes its response to."""
 
+@final
+class LineSearch:
+    """A search through files for lines, by native threads that begin when it is made. Nothing here waits."""
+
+    def __init__(
+        self, names: list[bytes], needle: bytes, threads: int, max_line: int, ordered: bool, /
+    ) -> None: ...
+    @property
+    def ended(self) -> bool:
+        """Whether `take()` has given everything."""
+
+    def take(self) -> tuple[int, list[bytes], tuple[str, int, str] | None] | None:
+        """Number of a file, lines of it, and what went wrong behind them. None: nothing is there."""
+
+    def fileno(self) -> int:
+        """Readable when something is there for a `take()` that has returned None, and when it has ended."""
+
+    def close(self) -> bool:
+        """Has the threads end soon. True: they have. False: `fileno()` becomes readable when they have."""
+
 class Queue(Generic[_T]):
     """What a `PollableQueue` does without waiting."""
 

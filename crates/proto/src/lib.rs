@@ -5,7 +5,7 @@
 //! [`access_log`] writes lines, [`cgi`] turns requests into variables and reads what scripts answer. For files:
 //! [`clean_path`], [`conditional`], [`ranges`], [`accept_encoding`], [`media_type`], [`form_data`], [`basic_auth`]
 //! and [`glob`]. For remote calls: [`xmlrpc`],
-//! [`jsonrpc`] and [`gzip`]. Nothing here can block, panic on what it is given, or allocate
+//! [`jsonrpc`] and [`gzip`]. [`lines`] finds lines in logs. Nothing here can block, panic on what it is given, or allocate
 //! beyond the limits that it is given.
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod glob;
 pub mod gzip;
 pub mod h1;
 pub mod jsonrpc;
+pub mod lines;
 pub mod media_type;
 pub mod percent;
 pub mod ranges;

@@ -35,6 +35,8 @@ mod _stdserve {
     #[pymodule_export]
     use super::concurrent::exchange::{Channel, Reader, share_exchange_memory};
     #[pymodule_export]
+    use super::concurrent::lines::LineSearch;
+    #[pymodule_export]
     use super::concurrent::queue::{Queue, queues_after_fork};
     #[pymodule_export]
     use super::dropin::{DropIn, Writer};

@@ -7,4 +7,5 @@
 //! A part is a module here, and its classes and functions are exported in `lib.rs`.
 
 pub(crate) mod exchange;
+pub(crate) mod lines;
 pub(crate) mod queue;
