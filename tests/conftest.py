@@ -26,6 +26,11 @@ from support.gate import Gate
 from support.serving import Serve, Served, starter
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two tests for each CPU at a time: most of them wait for processes, sockets and time-outs."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A folder whose path is short enough for a Unix socket."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from support import browser
-from support.browser import Browser
+from support.browser import Browser, Tab
 from support.gate import Gate
 from support.plane import Plane, pids
 from support.serving import Serve
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.skipif(browser.find() is None, reason="needs chromium (
 
 
 @pytest.fixture
-def page() -> Iterator[Browser]:
-    """A browser."""
+def page() -> Iterator[Tab]:
+    """A page of a browser."""
     opened = Browser()
-    yield opened
+    yield opened.tab()
     opened.close()
 
 
@@ -32,7 +32,7 @@ def plane(free_port: Callable[[], int]) -> Plane:
 
 
 def test_it_renders_lives_and_shows_the_stack_of_a_stuck_request(
-    serve: Serve, gate: Gate, plane: Plane, page: Browser
+    serve: Serve, gate: Gate, plane: Plane, page: Tab
 ) -> None:
     """From the first picture to the stack, without a complaint of the browser."""
     server = serve(workers=2, admin=plane.option)
@@ -71,9 +71,7 @@ def test_it_renders_lives_and_shows_the_stack_of_a_stuck_request(
     assert page.complaints == []
 
 
-def test_a_fresh_page_is_full_at_once_and_follows_a_restart(
-    serve: Serve, plane: Plane, page: Browser
-) -> None:
+def test_a_fresh_page_is_full_at_once_and_follows_a_restart(serve: Serve, plane: Plane, page: Tab) -> None:
     """The samples of the time before it was opened are there; a server that comes back is followed again."""
     server = serve(workers=1, admin=plane.option)
     plane.wait(lambda found: found["uptime"] > 3, "some samples are taken")
@@ -86,7 +84,7 @@ def test_a_fresh_page_is_full_at_once_and_follows_a_restart(
     page.wait("document.querySelector('#state').textContent === 'ready'")
 
 
-def test_light_and_dark(serve: Serve, plane: Plane, page: Browser) -> None:
+def test_light_and_dark(serve: Serve, plane: Plane, page: Tab) -> None:
     """By a key, and kept for the next visit."""
     serve(workers=1, admin=plane.option)
     plane.wait(lambda found: found["ready"], "ready")
@@ -101,7 +99,7 @@ def test_light_and_dark(serve: Serve, plane: Plane, page: Browser) -> None:
 
 
 def test_a_page_of_another_origin_gets_nothing(
-    serve: Serve, plane: Plane, page: Browser, tmp_path_factory: pytest.TempPathFactory
+    serve: Serve, plane: Plane, page: Tab, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Neither by fetch, nor by events, nor in a frame; and no order of its is taken."""
     folder = tmp_path_factory.mktemp("evil")

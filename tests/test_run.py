@@ -215,6 +215,8 @@ def test_an_http_server_of_the_usual_kind(tmp_path: Path) -> None:
                     print(answer.read().decode(), flush=True)
             os.kill(os.getpid(), signal.SIGINT)
 
+        # What a shell starts in the background ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with Server(("127.0.0.1", 0), Handler) as server:
             assert isinstance(server, socketserver.TCPServer)
             threading.Thread(target=ask, args=(server,), daemon=True).start()

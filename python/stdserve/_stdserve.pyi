@@ -67,7 +67,7 @@ class FileWrapper:
 
 @final
 class Draining:
-    """What `environ["stdserve.draining"]` is: whether the server accepts no more, and ends when nothing runs."""
+    """What `environ["stdserve.draining"]` is: whether the server accepts no more and is to end."""
 
     def is_set(self) -> bool:
         """Whether it does."""

@@ -43,7 +43,7 @@ def find() -> str | None:
 
 
 class Browser:
-    """One browser with one page."""
+    """One browser; its pages are its tabs."""
 
     def __init__(self) -> None:
         command = find()
@@ -76,16 +76,9 @@ class Browser:
         self._answers: dict[int, dict[str, Any]] = {}
         self._changed = threading.Condition()
         self._ended = False
-        #: What the page complained of: exceptions, refused loads, violations of its policy.
-        self.complaints: list[str] = []
+        self._tabs: dict[str, Tab] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})[
-            "sessionId"
-        ]
-        for domain in ("Runtime", "Log", "Page"):
-            self._ask(f"{domain}.enable")
 
     def _read(self) -> None:
         rest = b""
@@ -102,16 +95,15 @@ class Browser:
         with self._changed:
             if "id" in message:
                 self._answers[message["id"]] = message
-            elif message["method"] == "Runtime.exceptionThrown":
-                self.complaints.append(json.dumps(message["params"]["exceptionDetails"]))
-            elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
-                self.complaints.append(json.dumps(message["params"]["entry"]))
+            elif (tab := self._tabs.get(message.get("sessionId", ""))) is not None:
+                tab.take(message)
             self._changed.notify_all()
 
-    def _call(self, method: str, values: dict[str, Any], session: str | None = None) -> dict[str, Any]:
+    def call(self, method: str, values: dict[str, Any], session: str | None = None) -> dict[str, Any]:
+        """One call of the protocol; without a session, of the browser itself."""
         self._number += 1
         number = self._number
-        call = {"id": number, "method": method, "params": values}
+        call: dict[str, Any] = {"id": number, "method": method, "params": values}
         if session:
             call["sessionId"] = session
         os.write(self._out, json.dumps(call).encode() + b"\0")
@@ -123,19 +115,60 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def _ask(self, method: str, **values: Any) -> dict[str, Any]:
-        return self._call(method, values, self._session)
+    def tab(self) -> Tab:
+        """A new page."""
+        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self._tabs[session] = tab = Tab(self, session)
+        for domain in ("Runtime", "Log", "Page"):
+            tab.ask(f"{domain}.enable")
+        return tab
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(AssertionError, OSError):
+            self.call("Browser.close", {})
+        with contextlib.suppress(OSError):
+            os.close(self._out)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(PATIENCE)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Tab:
+    """One page."""
+
+    def __init__(self, browser: Browser, session: str) -> None:
+        self._browser = browser
+        self._session = session
+        #: What the page complained of: exceptions, refused loads, violations of its policy.
+        self.complaints: list[str] = []
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Note what the browser tells of it."""
+        if message["method"] == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(message["params"]["exceptionDetails"]))
+        elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+            self.complaints.append(json.dumps(message["params"]["entry"]))
+
+    def ask(self, method: str, **values: Any) -> dict[str, Any]:
+        """One call of the protocol."""
+        return self._browser.call(method, values, self._session)
 
     def open(self, url: str) -> None:
         """Go to a page."""
-        answer = self._ask("Page.navigate", url=url)
+        answer = self.ask("Page.navigate", url=url)
         assert "errorText" not in answer, answer
         # Until then the document may still be the one before.
         self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
-        answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -152,23 +185,14 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press a key."""
+        text = {"Enter": "\r"}.get(key, key)
         for kind in ("keyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "")
+
+    def type(self, text: str) -> None:
+        """Put text where the cursor is."""
+        self.ask("Input.insertText", text=text)
 
     def screenshot(self, path: Path) -> None:
         """Draw what can be seen."""
-        path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
-
-    def close(self) -> None:
-        """End it."""
-        with contextlib.suppress(AssertionError, OSError):
-            self._call("Browser.close", {})
-        with contextlib.suppress(OSError):
-            os.close(self._out)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(PATIENCE)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))

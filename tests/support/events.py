@@ -34,7 +34,7 @@ CUT_OFF = ("connection ended on a new connection", RESET)
 class Size:
     """How much of it."""
 
-    reloads: int = 20
+    reloads: int = 8
     upgrades: int = 5
     recycled: int = 8_000
     """Requests while workers are recycled."""
@@ -44,7 +44,7 @@ class Size:
 
 
 #: As long as the project asks of itself.
-FULL = Size(recycled=120_000, kills=15, between=4_000)
+FULL = Size(reloads=20, recycled=120_000, kills=15, between=4_000)
 
 
 @dataclass
@@ -117,7 +117,7 @@ def not_accepted(counts: Counts) -> dict[str, int]:
 
 @event("HUP, again and again")
 def reloads(stage: Stage) -> Outcome:
-    """20 times HUP."""
+    """HUP after HUP, each when the one before is through."""
     server = stage.serve(APP, workers=2)
     with SteadyLoad(server) as load:
         for _ in range(stage.size.reloads):
