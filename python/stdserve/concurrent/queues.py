@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, Full
 from threading import Lock
 from time import monotonic
@@ -40,7 +41,7 @@ class PollableQueue(Queue[T]):
     Its methods are those of `queue.Queue` in CPython 3.13, `shutdown()` included, on every version. With
     `maxsize` items it is full; it has no bound where that is not positive.
 
-    The descriptor is made by the first call of `fileno()` and closed with the queue. Until then the queue costs
+    The descriptor is made by the first call of `fileno()`, closed with the queue. Until then the queue costs
     no system call, and afterwards only where it becomes empty or ceases to be. Wait for it with `select`,
     `poll`, `epoll` or `selectors`, and take items by `get_nowait()`, because another thread may be faster.
 
@@ -67,11 +68,7 @@ class PollableQueue(Queue[T]):
                 raise Full
         elif timeout < 0 and self.maxsize > 0 and not self.is_shutdown:
             raise ValueError("'timeout' must be a non-negative number")
-
-        def attempt(waiter: Lock, again: bool) -> bool:
-            return self._offer(item, waiter, again)
-
-        _patiently(self, attempt, False, timeout, Full)
+        _patiently(self, partial(self._offer, item), False, timeout, Full)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Takes the oldest item; waits for one, at most `timeout` seconds, or not at all unless `block`.
@@ -87,19 +84,11 @@ class PollableQueue(Queue[T]):
                 raise Empty
         elif timeout < 0 and not (self.is_shutdown and self.empty()):
             raise ValueError("'timeout' must be a non-negative number")
-
-        def attempt(waiter: Lock, again: bool) -> T:
-            return self._take(_NOTHING, waiter, again)
-
-        return _patiently(self, attempt, _NOTHING, timeout, Empty)
+        return _patiently(self, partial(self._take, _NOTHING), _NOTHING, timeout, Empty)
 
     def join(self) -> None:
         """Waits until `task_done()` was called for each item that was put."""
-
-        def attempt(waiter: Lock, again: bool) -> bool:
-            return self._done(waiter)
-
-        _patiently(self, attempt, False, None, Empty)
+        _patiently(self, self._done, False, None, Empty)
 
 
 R = TypeVar("R")
@@ -114,7 +103,7 @@ def _patiently(
 ) -> R:
     """Calls `attempt` until it returns something else than `failed`, for at most `timeout` seconds.
 
-    It is given the lock that is released when another attempt is worth while, and whether it has been already.
+    It is given the lock that is released when another attempt is worth while, and whether it was already.
     """
     end = None if timeout is None else monotonic() + timeout
     again = False

@@ -6,6 +6,21 @@
 //!
 //! A part is a module here, and its classes and functions are exported in `lib.rs`.
 
+use std::io;
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
 pub(crate) mod exchange;
 pub(crate) mod lines;
 pub(crate) mod queue;
+
+/// An `OSError` with its `errno`, which pyo3's own conversion leaves out.
+fn os_error(py: Python<'_>, error: io::Error) -> PyErr {
+    let Some(number) = error.raw_os_error() else { return error.into() };
+    let message = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
+    match message {
+        Ok(message) => PyOSError::new_err((number, message.unbind())),
+        Err(error) => error,
+    }
+}

@@ -29,6 +29,7 @@
 //! waiters out that did not come along.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -38,6 +39,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use stdserve_sys::pipes::Bell;
+
+use super::os_error;
 
 /// Memory for more items than this is given back when the last one is taken.
 const KEPT: usize = 1024;
@@ -293,14 +296,14 @@ impl Queue {
     }
 
     /// Whether all tasks are done. If not, `waiter` stands in line for that.
-    #[pyo3(name = "_done")]
-    fn done(&self, waiter: &Bound<'_, PyAny>) -> bool {
+    #[pyo3(name = "_done", signature = (waiter, again = false, /))]
+    fn done(&self, waiter: &Bound<'_, PyAny>, again: bool) -> bool {
         let mut state = lock(&self.0);
         if state.unfinished == 0 {
             state.joiners.leave(waiter);
             return true;
         }
-        state.joiners.join(waiter, false);
+        state.joiners.join(waiter, again);
         false
     }
 
@@ -351,14 +354,8 @@ impl Queue {
         drop(items);
     }
 
-    fn fileno(&self) -> PyResult<RawFd> {
-        let mut state = lock(&self.0);
-        if state.bell.is_none() {
-            state.bell = Some(Bell::new()?);
-            state.rung = false;
-            state.tell();
-        }
-        Ok(state.bell.as_ref().map_or(-1, |bell| bell.as_fd().as_raw_fd()))
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.descriptor().map_err(|error| os_error(py, error))
     }
 
     #[classmethod]
@@ -382,6 +379,16 @@ impl Queue {
 }
 
 impl Queue {
+    fn descriptor(&self) -> io::Result<RawFd> {
+        let mut state = lock(&self.0);
+        if state.bell.is_none() {
+            state.bell = Some(Bell::new()?);
+            state.rung = false;
+            state.tell();
+        }
+        Ok(state.bell.as_ref().map_or(-1, |bell| bell.as_fd().as_raw_fd()))
+    }
+
     fn try_take(
         &self,
         py: Python<'_>,

@@ -1,0 +1,604 @@
+"""`stdserve.concurrent.PollableQueue`: a `queue.Queue`, with a descriptor."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import itertools
+import os
+import queue
+import random
+import selectors
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import attrgetter, methodcaller
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from stdserve.concurrent import Empty, Full, PollableQueue, ShutDown
+
+from support.serving import clean_environment
+from support.waiting import until
+
+BOUNDED = settings(max_examples=60, stateful_step_count=30, deadline=None)
+NOTHING: Any = object()
+#: `block` and `timeout`, of calls that do not wait.
+HOW = st.sampled_from([(False,), (False, -1), (True, 0), (True, -1), (True, 1e-4)])
+
+
+def readable(pollable: PollableQueue[Any]) -> bool:
+    """Whether the descriptor is readable; and its counter says the same, so that no write was in vain."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pollable, selectors.EVENT_READ)
+        ready = bool(selector.select(0))
+    info = Path(f"/proc/self/fdinfo/{pollable.fileno()}").read_text()
+    (count,) = (line.split()[1] for line in info.splitlines() if line.startswith("eventfd-count:"))
+    assert int(count, 16) == ready
+    return ready
+
+
+class Reference(queue.Queue[Any]):
+    """`queue.Queue` with what 3.13 added, on every version. For one thread: nobody waits."""
+
+    is_shutdown = False
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if self.is_shutdown:
+            raise ShutDown
+        super().put(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if self.is_shutdown and self.empty():
+            raise ShutDown
+        return super().get(block, timeout)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        self.is_shutdown = True
+        while immediate and not self.empty():
+            super().get()
+            if self.unfinished_tasks > 0:
+                self.unfinished_tasks -= 1
+
+
+class SameAsTheStandardLibrary(RuleBasedStateMachine):
+    """Does the same to both, and compares all that can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours: PollableQueue[Any] = PollableQueue()
+        self.theirs = Reference()
+
+    def both(self, call: Callable[[Any], object]) -> None:
+        outcomes: list[object] = []
+        for one in (self.ours, self.theirs):
+            try:
+                outcomes.append(call(one))
+            except (Full, Empty, ShutDown, ValueError) as error:
+                outcomes.append((type(error), str(error)))
+        assert outcomes[0] == outcomes[1]
+
+    @rule(maxsize=st.integers(-1, 4))
+    def resize(self, maxsize: int) -> None:
+        self.ours.maxsize = self.theirs.maxsize = maxsize
+
+    @rule(item=st.integers(), how=HOW)
+    def put(self, item: int, how: tuple[Any, ...]) -> None:
+        self.both(lambda one: one.put(item, *how))
+
+    @rule(how=HOW)
+    def get(self, how: tuple[Any, ...]) -> None:
+        self.both(lambda one: one.get(*how))
+
+    @rule(item=st.integers())
+    def put_nowait(self, item: int) -> None:
+        self.both(lambda one: one.put_nowait(item))
+
+    @rule()
+    def get_nowait(self) -> None:
+        self.both(lambda one: one.get_nowait())
+
+    @rule()
+    def task_done(self) -> None:
+        self.both(lambda one: one.task_done())
+
+    @precondition(lambda self: self.theirs.unfinished_tasks == 0)
+    @rule()
+    def join(self) -> None:
+        self.both(lambda one: one.join())
+
+    @precondition(lambda self: len(self.theirs.queue) > 2)
+    @rule(immediate=st.booleans())
+    def shut_down(self, immediate: bool) -> None:
+        self.both(lambda one: one.shutdown(immediate))
+
+    @invariant()
+    def they_look_alike(self) -> None:
+        for look in ("qsize", "empty", "full"):
+            self.both(methodcaller(look))
+        for name in ("maxsize", "unfinished_tasks", "is_shutdown"):
+            self.both(attrgetter(name))
+
+    @invariant()
+    def readable_while_there_is_something(self) -> None:
+        assert readable(self.ours) == (self.theirs.is_shutdown or not self.theirs.empty())
+
+
+class Waiter:
+    """A waiting call as `queues._patiently` makes it, one step at a time."""
+
+    def __init__(self, attempt: Callable[[threading.Lock, bool], bool]) -> None:
+        self.attempt = attempt
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.again = False
+        self._woken = False
+
+    @property
+    def woken(self) -> bool:
+        """Whether it is on its way to look again."""
+        self._woken = self._woken or self.lock.acquire(False)
+        return self._woken
+
+    def looks(self) -> bool:
+        """Whether it is done. If not, it stands in line now."""
+        self._woken = False
+        served = self.attempt(self.lock, self.again)
+        self.again = True
+        return served
+
+
+class Waiting:
+    """A queue, and calls that wait for its items and for room."""
+
+    def __init__(self, maxsize: int, most_waiters: int) -> None:
+        self.queue: PollableQueue[int] = PollableQueue(maxsize)
+        self.most_waiters = most_waiters
+        self.getters: list[Waiter] = []
+        self.putters: list[Waiter] = []
+        self.expected: deque[int] = deque()
+        self.sent = 0
+
+    def put(self, *waiting: Any) -> bool:
+        if not self.queue._offer(self.sent, *waiting):
+            return False
+        self.expected.append(self.sent)
+        self.sent += 1
+        return True
+
+    def take(self, *waiting: Any) -> bool:
+        item = self.queue._take(NOTHING, *waiting)
+        if item is NOTHING:
+            return False
+        assert item == self.expected.popleft()
+        return True
+
+    def steps(self) -> dict[str, Callable[[], object]]:
+        """What may happen next."""
+        steps: dict[str, Callable[[], object]] = {"put": self.put, "take": self.take}
+        for name, line, attempt in (("getter", self.getters, self.take), ("putter", self.putters, self.put)):
+            if len(line) < self.most_waiters:
+                steps[f"{name} comes"] = partial(self.comes, line, attempt)
+            for place, waiter in enumerate(line):
+                # One looks again when it was woken, and at the end of its time-out.
+                steps[f"{name} {place} looks"] = partial(self.looks, line, waiter)
+                steps[f"{name} {place} gives up"] = partial(self.gives_up, line, waiter)
+        return steps
+
+    def comes(self, line: list[Waiter], attempt: Callable[..., bool]) -> None:
+        line.append(Waiter(attempt))
+        self.looks(line, line[-1])
+
+    def looks(self, line: list[Waiter], waiter: Waiter) -> None:
+        if waiter.looks():
+            line.remove(waiter)
+
+    def gives_up(self, line: list[Waiter], waiter: Waiter) -> None:
+        line.remove(waiter)
+        self.queue._leave(waiter.lock)
+
+    def state(self) -> object:
+        """All that matters for what comes next, as far as it can be seen."""
+        waiters = [[(waiter.woken, waiter.again) for waiter in line] for line in (self.getters, self.putters)]
+        return self.queue.qsize(), *map(tuple, waiters)
+
+    def check(self) -> None:
+        """For each item someone is on the way, and for each place."""
+        items = self.queue.qsize()
+        for line, what in ((self.getters, items), (self.putters, self.queue.maxsize - items)):
+            assert sum(waiter.woken for waiter in line) >= min(len(line), what)
+
+
+@pytest.mark.parametrize("maxsize", [1, 2, 3])
+def test_no_wake_up_is_lost_in_whatever_order_calls_are_woken_overtaken_and_give_up(maxsize: int) -> None:
+    seen: set[object] = set()
+    ways: deque[tuple[str, ...]] = deque([()])
+    while ways:
+        way = ways.popleft()
+        waiting = Waiting(maxsize, most_waiters=3)
+        for step in way:
+            waiting.steps()[step]()
+        try:
+            waiting.check()
+        except AssertionError as error:
+            raise AssertionError(f"after {way}") from error
+        state = waiting.state()
+        if state not in seen:
+            seen.add(state)
+            ways.extend((*way, step) for step in waiting.steps())
+    # Items times what each of the waiters may be.
+    assert len(seen) > 50
+
+
+TestSameAsTheStandardLibrary = SameAsTheStandardLibrary.TestCase
+TestSameAsTheStandardLibrary.settings = BOUNDED
+
+
+@pytest.mark.parametrize("what", ["item", "room"])
+def test_woken_in_vain_one_stays_the_first_of_its_line(what: str) -> None:
+    waiting = Waiting(1, 2)
+    if what == "room":
+        waiting.put()
+        attempt, serve, overtake = waiting.put, waiting.take, waiting.put
+    else:
+        attempt, serve, overtake = waiting.take, waiting.put, waiting.take
+    first, second = Waiter(attempt), Waiter(attempt)
+    assert not first.looks()
+    assert not second.looks()
+    for _ in range(2):
+        assert serve()
+        assert (first.woken, second.woken) == (True, False)
+        assert overtake()
+        assert not first.looks()
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether the thread waits in a queue."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    state = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return frame is not None and frame.f_code.co_name == "_patiently" and state == "S"
+
+
+@contextlib.contextmanager
+def in_thread(call: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Runs a call that waits in a thread, which has to be done at the end; its result or what it raised."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(type(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    until(lambda: waits(thread), "it waits")
+    yield outcome
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_who_waits_is_woken_by_what_it_waits_for() -> None:
+    pollable = PollableQueue[int](1)
+    with in_thread(pollable.get) as got:
+        pollable.put(1)
+    with in_thread(lambda: pollable.get(timeout=600)) as got_in_time:
+        pollable.put(2)
+    assert (got, got_in_time) == ([1], [2])
+    pollable.put(3)
+    with in_thread(lambda: pollable.put(4)) as put:
+        assert pollable.get() == 3
+    assert put == [None]
+    with in_thread(lambda: pollable.put(5, timeout=600)) as put:
+        pollable.maxsize = 0
+    assert put == [None]
+    assert [pollable.get(), pollable.get()] == [4, 5]
+    with in_thread(pollable.join) as joined:
+        for _ in range(5):
+            pollable.task_done()
+    assert joined == [None]
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_shutdown_wakes_everyone(immediate: bool) -> None:
+    pollable = PollableQueue[int](1)
+    with in_thread(pollable.get) as got, in_thread(lambda: pollable.get(timeout=600)) as got_in_time:
+        pollable.shutdown(immediate)
+    assert got == got_in_time == [ShutDown]
+    pollable = PollableQueue[int](1)
+    pollable.put(1)
+    with in_thread(lambda: pollable.put(2)) as put, in_thread(pollable.join) as joined:
+        pollable.shutdown(immediate)
+        if not immediate:
+            assert pollable.get() == 1
+            pollable.task_done()
+    assert put == [ShutDown]
+    assert joined == [None]
+    assert readable(pollable)
+
+
+def test_nothing_is_lost_or_doubled_between_many_threads() -> None:
+    threads, each = 8, 2_000
+    pollable = PollableQueue[tuple[int, int]](7)
+    pollable.fileno()
+    taken: list[list[tuple[int, int]]] = [[] for _ in range(threads)]
+
+    def produce(number: int) -> None:
+        chance = random.Random(number)
+        for count in range(each):
+            while True:
+                try:
+                    pollable.put((number, count), chance.random() < 0.9, chance.choice([None, 1e-4, 1e-5]))
+                    break
+                except Full:
+                    pass
+
+    def consume(into: list[tuple[int, int]]) -> None:
+        chance = random.Random(id(into))
+        while True:
+            try:
+                into.append(pollable.get(chance.random() < 0.9, chance.choice([None, 1e-4, 1e-5])))
+                pollable.task_done()
+            except Empty:
+                pass
+            except ShutDown:
+                return
+
+    consumers = [threading.Thread(target=consume, args=(into,)) for into in taken]
+    producers = [threading.Thread(target=produce, args=(number,)) for number in range(threads)]
+    for thread in consumers + producers:
+        thread.start()
+    for thread in producers:
+        thread.join()
+    pollable.join()
+    pollable.shutdown()
+    for thread in consumers:
+        thread.join()
+    everything = sorted(item for into in taken for item in into)
+    assert everything == [(number, count) for number in range(threads) for count in range(each)]
+    # What one producer has put comes in its order.
+    for into in taken:
+        for number in range(threads):
+            counts = [count for who, count in into if who == number]
+            assert counts == sorted(counts)
+
+
+def test_an_interrupted_wait_leaves_nothing_behind() -> None:
+    pollable = PollableQueue[int]()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    main = threading.current_thread()
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+
+        def send() -> None:
+            until(lambda: waits(main), "it waits")
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        with pytest.raises(KeyboardInterrupt):
+            pollable.get()
+        sender.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    with in_thread(pollable.get) as got:
+        pollable.put(1)
+    assert got == [1]
+    assert not readable(pollable)
+
+
+def test_a_signal_handler_may_put_into_the_queue_that_the_thread_waits_for() -> None:
+    pollable = PollableQueue[int]()
+    main = threading.current_thread()
+    previous = signal.signal(signal.SIGUSR1, lambda *_: pollable.put(1))
+    try:
+
+        def send() -> None:
+            until(lambda: waits(main), "it waits")
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert pollable.get(timeout=60) == 1
+        sender.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+def test_an_item_may_use_the_queue_when_it_is_let_go_of() -> None:
+    pollable = PollableQueue[Any]()
+    sizes: list[int] = []
+
+    class Item:
+        def __del__(self) -> None:
+            sizes.append(pollable.qsize())
+
+    pollable.put(Item())
+    pollable.put(Item())
+    pollable.put(Item())
+    pollable.get()  # nothing of it is left behind
+    assert sizes == [2]
+    pollable.shutdown(immediate=True)
+    assert sizes == [2, 0, 0]
+
+
+def test_the_collector_may_put_while_a_thread_puts() -> None:
+    pollable = PollableQueue[int]()
+    numbers = itertools.count()
+    taken: list[int] = []
+
+    class Circular:
+        def __init__(self) -> None:
+            self.circular = self
+
+        def __del__(self) -> None:
+            pollable.put(next(numbers))
+
+    while not taken or taken[-1] < 5_000:
+        Circular()
+        pollable.put(next(numbers))
+        taken.append(pollable.get())
+    while not pollable.empty():
+        taken.append(pollable.get())
+    assert sorted(taken) == list(range(len(taken)))
+
+
+def test_a_queue_in_a_cycle_is_collected_and_its_descriptor_closed() -> None:
+    class Sub(PollableQueue[Any]):
+        def __init__(self, *, name: str) -> None:
+            super().__init__(maxsize=2)
+            self.name = name
+
+    pollable = Sub(name="cycle")
+    assert pollable.maxsize == 2
+    pollable.put(pollable)
+    link, gone = f"/proc/self/fd/{pollable.fileno()}", weakref.ref(pollable)
+    inode = os.stat(pollable.fileno())
+    assert "eventfd" in os.readlink(link)
+    before = len(os.listdir("/proc/self/fd"))
+    del pollable
+    gc.collect()
+    assert gone() is None
+    assert inode
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_it_is_neither_copied_nor_called_what_it_is_not() -> None:
+    with pytest.raises(TypeError):
+        copy.copy(PollableQueue[int]())
+    assert PollableQueue(maxsize=3).maxsize == 3
+    assert not isinstance(PollableQueue[int](), queue.Queue)
+    with pytest.raises(TypeError):
+        PollableQueue("3")  # type: ignore[arg-type]
+    assert getattr(queue, "ShutDown", ShutDown) is ShutDown
+
+
+def test_without_descriptors_fileno_says_so_and_the_queue_works() -> None:
+    done = run(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        pollable = PollableQueue()
+        try:
+            pollable.fileno()
+        except OSError as error:
+            print(error.errno)
+        pollable.put(1)
+        print(pollable.get())
+        """
+    )
+    assert done == ["24", "1"]
+
+
+def run(program: str) -> list[str]:
+    """What a program of its own prints."""
+    text = (
+        "import os, select, signal, sys, threading\nfrom stdserve.concurrent import *\n"
+        + "def ready(fd):\n    return bool(select.select([fd], [], [], 0)[0])\n"
+        + textwrap.dedent(program)
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", text],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_a_forked_child_has_items_and_a_descriptor_of_its_own() -> None:
+    done = run(
+        """
+        pollable = PollableQueue()
+        number = pollable.fileno()
+        pollable.put(1)
+        if os.fork() == 0:
+            assert (pollable.fileno(), ready(number), pollable.get()) == (number, True, 1)
+            assert not ready(number) and not os.get_inheritable(number)
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+        assert ready(number)
+        assert pollable.get() == 1
+        if os.fork() == 0:
+            assert not ready(number)
+            pollable.put(2)
+            assert ready(number)
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+        assert not ready(number)
+        print("well")
+        """
+    )
+    assert done == ["well"]
+
+
+def test_waiters_of_the_parent_take_nothing_in_a_forked_child() -> None:
+    done = run(
+        """
+        pollable, full = PollableQueue(), PollableQueue(1)
+        full.put(0)
+        calls = [pollable.get, pollable.get, lambda: full.put(1), full.join]
+        threads = [threading.Thread(target=call, daemon=True) for call in calls]
+        for thread in threads:
+            thread.start()
+        def waits(thread):
+            return sys._current_frames()[thread.ident].f_code.co_name == "_patiently"
+        while not all(map(waits, threads)):
+            pass
+        if os.fork() == 0:
+            got = []
+            getter = threading.Thread(target=lambda: got.append(pollable.get()))
+            putter = threading.Thread(target=lambda: full.put(2))
+            getter.start()
+            putter.start()
+            pollable.put(1)
+            assert full.get() == 0
+            getter.join()
+            putter.join()
+            assert (got, full.get()) == ([1], 2)
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+        """
+    )
+    assert done == ["7"]
+
+
+def test_a_wait_whose_signal_handler_forks_goes_on_in_the_child() -> None:
+    done = run(
+        """
+        pollable = PollableQueue()
+        pid = None
+        def fork(*_):
+            global pid
+            pid = os.fork()
+            threading.Thread(target=pollable.put, args=(os.getpid(),)).start()
+        signal.signal(signal.SIGUSR1, fork)
+        main = threading.main_thread()
+        def send():
+            while sys._current_frames()[main.ident].f_code.co_name != "_patiently":
+                pass
+            signal.pthread_kill(main.ident, signal.SIGUSR1)
+        threading.Thread(target=send).start()
+        assert pollable.get() == os.getpid()
+        if pid == 0:
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    )
+    assert done == ["7"]
