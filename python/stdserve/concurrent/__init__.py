@@ -9,4 +9,14 @@ from stdserve.concurrent.exchange import Exchange, Missed, Subscription, get_exc
 from stdserve.concurrent.lines import matching_lines
 from stdserve.concurrent.queues import Empty, Full, PollableQueue, ShutDown
 
-__all__ = ["Empty", "Exchange", "Full", "Missed", "PollableQueue", "ShutDown", "Subscription", "get_exchange", "matching_lines"]
+__all__ = [
+    "Empty",
+    "Exchange",
+    "Full",
+    "Missed",
+    "PollableQueue",
+    "ShutDown",
+    "Subscription",
+    "get_exchange",
+    "matching_lines",
+]
