@@ -61,6 +61,28 @@ class Server:
         /,
     ) -> None: ...
 
+def detach() -> bool:
+    """Goes on in a child's child, in a session of its own: true there, false in the process that called.
+
+    Raises RuntimeError where there are other threads, and names them.
+    """
+
+@final
+class PidFile:
+    """The file that says which process this is, locked for as long as it lives."""
+
+    def __init__(self, path: str, /) -> None:
+        """Takes it. Raises RuntimeError where a process that lives has it, or where it is no pid file."""
+
+    def remove(self) -> None:
+        """Removes it, where it still is this process's."""
+
+def pid_file_holder(path: str, /) -> int | None:
+    """The id of the process that has a pid file. Not for a file that this process has."""
+
+def never_free(object: object, /) -> None:
+    """Keeps an object for ever."""
+
 @final
 class FileWrapper:
     """What `environ["wsgi.file_wrapper"]` is."""

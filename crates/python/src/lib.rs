@@ -37,6 +37,8 @@ mod _stdserve {
     #[pymodule_export]
     use super::concurrent::lines::LineSearch;
     #[pymodule_export]
+    use super::concurrent::processes::{PidFile, detach, never_free, pid_file_holder};
+    #[pymodule_export]
     use super::concurrent::queue::{Queue, queues_after_fork};
     #[pymodule_export]
     use super::dropin::{DropIn, Writer};

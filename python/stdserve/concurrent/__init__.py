@@ -5,18 +5,37 @@ Each part is small, stands alone and can be used without a server. docs/concurre
 
 from __future__ import annotations
 
+from stdserve._stdserve import share_exchange_memory
+from stdserve.concurrent.connections import ThreadLocalConnection
 from stdserve.concurrent.exchange import Exchange, Missed, Subscription, get_exchange
 from stdserve.concurrent.lines import matching_lines
+from stdserve.concurrent.locks import LockNesting, LockOrderViolation, LockPlace, acquire
+from stdserve.concurrent.processes import Limit, daemon_pid, daemonize, limit_memory, set_max_runtime
 from stdserve.concurrent.queues import Empty, Full, PollableQueue, ShutDown
+from stdserve.concurrent.timer import Timer
 
 __all__ = [
     "Empty",
     "Exchange",
     "Full",
+    "Limit",
+    "LockNesting",
+    "LockOrderViolation",
+    "LockPlace",
     "Missed",
     "PollableQueue",
     "ShutDown",
     "Subscription",
+    "ThreadLocalConnection",
+    "Timer",
+    "acquire",
+    "daemon_pid",
+    "daemonize",
     "get_exchange",
+    "limit_memory",
     "matching_lines",
+    "set_max_runtime",
 ]
+
+# Before any fork: named exchanges reach the processes that come of this one.
+share_exchange_memory()

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 
 pub(crate) mod exchange;
 pub(crate) mod lines;
+pub(crate) mod processes;
 pub(crate) mod queue;
 
 /// An `OSError` with its `errno`, which pyo3's own conversion leaves out.
