@@ -194,6 +194,8 @@ class RunOptions(ServerOptions, total=False):
     group: str
     #: What new files may not be (umask(2)). Default: as it is
     umask: int | str
+    #: Memory for messages between workers; 0: none. Default: 8MiB
+    exchange_memory: Size
     #: Address space of a worker (RLIMIT_AS), or `none`. Default: none
     rlimit_as: Size
     #: Processor time of a worker (RLIMIT_CPU), or `none`. Default: none

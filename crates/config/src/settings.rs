@@ -420,6 +420,8 @@ pub struct Process {
     pub group: Option<String>,
     /// The permissions that new files do not get.
     pub umask: Option<u32>,
+    /// Bytes of the messages that the workers share; 0: they share none.
+    pub exchange_memory: usize,
     /// What a worker may use.
     pub rlimits: Rlimits,
     /// Where temporary files stand; none: the system's folder for them (`TMPDIR`, else `/tmp`).

@@ -20,7 +20,7 @@ use stdserve_sys::listener::{BindCause, BindError, Inherited, Listener};
 use stdserve_sys::log_writer::LogFile;
 use stdserve_sys::process::{self, Fork, ForkError, Pid};
 use stdserve_sys::scoreboard::Scoreboard;
-use stdserve_sys::{cpus, limits, memory, tempfile};
+use stdserve_sys::{broadcast, cpus, limits, memory, tempfile};
 
 use crate::being::Being;
 use crate::interpreter::Interpreter;
@@ -198,6 +198,7 @@ fn supervise(
         Ok(board) => Arc::new(board),
         Err(error) => return Ok(being.complain(&error, exit_code::WORKERS_FAIL)),
     };
+    share_memory(&serve.configuration, &log)?;
     let policy = Policy {
         graceful_timeout: options.timeouts.graceful,
         // A terminal that was closed; a hang-up by an operator means something else.
@@ -222,6 +223,19 @@ pub type Again<'a> = &'a dyn Fn(&mut dyn Interpreter) -> Result<Serve, UsageErro
 fn open_log(configuration: &Configuration) -> Result<ErrorLog, UsageError> {
     ErrorLog::open(&configuration.settings.logging)
         .map_err(|error| configuration.refuse("error-logfile", error.to_string()))
+}
+
+/// Makes the memory of exchanges, which all workers share because it is there before the first of them.
+fn share_memory(configuration: &Configuration, log: &ErrorLog) -> Result<(), UsageError> {
+    let shared = broadcast::share(configuration.settings.process.exchange_memory);
+    let stays = !shared.map_err(|error| configuration.refuse("exchange-memory", error.to_string()))?;
+    if stays {
+        log.say(
+            Level::Warning,
+            "--exchange-memory: exchanges were in use before the server; their memory stays",
+        );
+    }
+    Ok(())
 }
 
 /// Opens the listeners of all groups. `workers`: how many a group has that does not say.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::CONTROLLED;
 use super::checks::account;
+use super::{CONTROLLED, PYTHON};
 use crate::field::Field;
 use crate::option::{Group, Opt, Scope};
 
@@ -12,7 +12,7 @@ const PROCESS: Opt =
 const LIMITS: Opt = Opt { scope: Scope::Group, reload: true, ..PROCESS };
 
 pub(super) const OPTIONS: &[Opt] =
-    &[PID, DAEMON, USER, GROUP, UMASK, RLIMIT_AS, RLIMIT_CPU, RLIMIT_NOFILE, RLIMIT_CORE];
+    &[PID, DAEMON, USER, GROUP, UMASK, EXCHANGE_MEMORY, RLIMIT_AS, RLIMIT_CPU, RLIMIT_NOFILE, RLIMIT_CORE];
 
 const PID: Opt = Opt {
     name: "pid",
@@ -72,6 +72,20 @@ const UMASK: Opt = Opt {
     help: "What new files may not be (umask(2))",
     doc: "In octal digits, such as 027; of the supervisor and all workers. Unix sockets have `--unix-mode`.",
     field: Field::MaybeMode(|s| &mut s.process.umask),
+    ..PROCESS
+};
+
+const EXCHANGE_MEMORY: Opt = Opt {
+    name: "exchange-memory",
+    verbs: PYTHON,
+    metavar: "SIZE",
+    default: Some("8MiB"),
+    help: "Memory for messages between workers; 0: none",
+    doc: "All workers share it, for the named exchanges of `stdserve.concurrent`: it holds the last messages that were \
+        sent, and a message may be as long as an eighth of it. A reader that is so slow that its messages are \
+        overwritten is told how many it has missed. At least 64 KiB, in whole pages; what is never used takes no \
+        memory. See docs/exchange.md.",
+    field: Field::Memory(|s| &mut s.process.exchange_memory, 0),
     ..PROCESS
 };
 

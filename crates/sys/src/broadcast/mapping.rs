@@ -9,8 +9,6 @@ use super::lock::RobustMutex;
 
 /// The smallest ring, in bytes.
 const LEAST: usize = 64 << 10;
-/// The largest: beyond all memory.
-const MOST: usize = 1 << 46;
 
 /// What stands before the ring.
 #[repr(C, align(4096))]
@@ -41,13 +39,15 @@ impl Mapping {
     /// Maps memory for a ring of so many bytes, in whole pages. Pages that are never used take no memory. `shared`: with
     /// every process that is forked from now on; else a child gets a copy.
     pub(super) fn new(bytes: usize, shared: bool) -> io::Result<Self> {
-        let words = bytes.clamp(LEAST, MOST).next_multiple_of(4096) / size_of::<u64>();
+        let bytes = bytes.max(LEAST).checked_next_multiple_of(4096).ok_or(io::ErrorKind::OutOfMemory)?;
+        let words = bytes / size_of::<u64>();
+        let length = length(words).ok_or(io::ErrorKind::OutOfMemory)?;
         let sharing = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
         // SAFETY: a fresh mapping at an address of the kernel's choice disturbs nothing.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                length(words),
+                length,
                 libc::PROT_READ | libc::PROT_WRITE,
                 sharing | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -86,10 +86,10 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping was made in `new` with this length, and no reference to it outlives `self`.
-        unsafe { libc::munmap(self.front.as_ptr().cast(), length(self.words)) };
+        unsafe { libc::munmap(self.front.as_ptr().cast(), length(self.words).unwrap_or_default()) };
     }
 }
 
-fn length(words: usize) -> usize {
-    size_of::<Front>() + words * size_of::<u64>()
+fn length(words: usize) -> Option<usize> {
+    words.checked_mul(size_of::<u64>())?.checked_add(size_of::<Front>())
 }
