@@ -54,6 +54,7 @@ lint: tools
 	$(BIN)/ruff format --check --quiet python tests bench examples .ci
 	$(BIN)/mypy --no-error-summary
 	MYPYPATH=python $(BIN)/mypy --no-error-summary --config-file tests/mypy.ini tests
+	$(BIN)/mypy --no-error-summary --config-file examples/mypy.ini examples
 	$(BIN)/python .ci/licences.py
 
 # The fuzzer runs among them, for 3 seconds a target.
