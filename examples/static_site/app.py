@@ -2,7 +2,7 @@
 
     cd examples/static_site && stdserve up
 
-Then look at http://127.0.0.1:8003. stdserve.toml says what is served and how.
+Then look at http://127.0.0.1:7004. stdserve.toml says what is served and how.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAGE = """<!doctype html>
 #: The longest form that is read, in bytes.
 LONGEST_FORM = 4096
 
-#: The newest line first. Requests run in several threads, and it must not change while another goes through it:
+#: The newest line first. Requests run in several threads, none may change what another goes through:
 #: hence the lock.
 book: deque[str] = deque(["The server was started."], maxlen=100)
 lock = threading.Lock()
