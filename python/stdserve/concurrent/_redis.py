@@ -97,15 +97,19 @@ def _without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def keys_of(name: str) -> tuple[bytes, bytes]:
+    """The keys of the stream and of the count: in one slot of a cluster, whatever the name is."""
+    tag = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    return f"stdserve:{{{tag}}}:messages".encode(), f"stdserve:{{{tag}}}:count".encode()
+
+
 class _Stream:
     """An exchange on a server: its keys, how far it has been read here, and who reads it."""
 
     def __init__(self, server: _Server, name: str) -> None:
         self._server = server
         self._name = name
-        # One slot of a cluster for both, whatever the name is.
-        tag = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
-        self.keys = (f"stdserve:{{{tag}}}:messages".encode(), f"stdserve:{{{tag}}}:count".encode())
+        self.keys = keys_of(name)
         self.at: Id = (0, 0)
         self._epoch: bytes | None = None
         self._number = 0
@@ -355,12 +359,14 @@ class _Server:
 
     def _read_on(self, succeeded: Callable[[], None]) -> bool:
         """Reads until the connection is cut, which raises, or until nobody here wants anything: False."""
+        with self._changed:
+            if not self._choose():
+                return False
+            streams = list(self._read.values())
         client = self._new_client(2 * BLOCK)
         patience = client.connection_pool.connection_kwargs["socket_timeout"]
         block = BLOCK if patience is None else min(BLOCK, patience / 2)
         with contextlib.closing(client), contextlib.closing(client.client()) as connection:
-            with self._changed:
-                streams = list(self._read.values())
             number = connection.client_id()
             for stream in streams:
                 last, _, _ = connection.eval(LOOK.text, 2, *stream.keys)
@@ -369,7 +375,6 @@ class _Server:
                 with self._changed:
                     self._connection = number
                     if not self._choose():
-                        self._thread = None
                         return False
                     places = {key: stream.at_text() for key, stream in self._read.items()}
                 answer = connection.xread(places, count=COUNT, block=int(block * 1000))
@@ -379,11 +384,13 @@ class _Server:
                 succeeded()
 
     def _choose(self) -> bool:
-        """Drops the streams that nobody reads any more. Whether there are others."""
+        """Drops the streams that nobody reads any more. Whether there are others; else the thread ends."""
         self._read = {key: stream for key, stream in self._read.items() if stream.is_read()}
         self._seen = self._wanted
         self._changed.notify_all()
-        return bool(self._read)
+        if not self._read:
+            self._thread = None
+        return self._thread is not None
 
     # forks
 

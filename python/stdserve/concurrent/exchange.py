@@ -62,6 +62,8 @@ class Exchange(Generic[M]):
             raise TypeError("url, dumps and loads are for an exchange with a name")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"the name is a str, not {type(name).__name__}")
+        if name == "":
+            raise ValueError("the name is empty")
         self._name = name
         self._url = url
         self._inner: _Within | _Across

@@ -1,0 +1,163 @@
+"""Programs that fork with exchanges in use, or end while threads wait: `exchange_ends.py WHAT [URL]`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from stdserve.concurrent import Exchange, Subscription
+
+
+class Keep:
+    """A task that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def send(self, message: object) -> None:
+        """Keeps the message."""
+        self.messages.put(message)
+
+    def get(self) -> object:
+        """The next one."""
+        return self.messages.get(timeout=30)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a forked child; its pid."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """The exit code of a child."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def fork(*url: str) -> None:
+    """Subscriptions and attached tasks go on in parent and child, each for itself, from the fork on."""
+    exchange = Exchange[str]("fork", *url)
+    subscription, keep = exchange.subscribe(), Keep()
+    exchange.attach(keep)
+    for text in ("one", "two", "three"):
+        exchange.send(text)
+    # The first is taken, and two more with it; the parent's copy of these is not the child's.
+    assert subscription.get(30) == "one"
+    assert [keep.get() for _ in range(3)] == ["one", "two", "three"]
+    ready, go = os.pipe()
+
+    def child() -> None:
+        os.write(go, b".")
+        assert subscription.get(30) == "four", "the child has it from the fork on"
+        assert keep.get() == "four"
+        exchange.send("five")
+        assert subscription.get(30) == "five"
+        assert keep.get() == "five"
+        assert subscription.missed == 0
+
+    pid = in_child(child)
+    os.read(ready, 1)
+    exchange.send("four")
+    assert [subscription.get(30) for _ in range(4)] == ["two", "three", "four", "five"]
+    assert [keep.get() for _ in range(2)] == ["four", "five"]
+    print("child:", ended(pid))
+
+
+def fork_local() -> None:
+    """The exchange of one process is another one in the child."""
+    exchange = Exchange[str]()
+    subscription, keep = exchange.subscribe(), Keep()
+    exchange.attach(keep)
+    exchange.send("one")
+    descriptor = subscription.fileno()
+
+    def child() -> None:
+        exchange.send("two")
+        assert select.select([subscription], [], [], 30)[0]
+        assert subscription.get(30) == "two"
+        assert not select.select([subscription], [], [], 0)[0]
+        assert [keep.get(), keep.get()] == ["one", "two"], "a copy of the parent's list, and its own"
+
+    print("child:", ended(in_child(child)))
+    assert select.select([descriptor], [], [], 0)[0], "the child has not touched it"
+    assert subscription.get_nowait() == "one"
+
+
+def fork_in_task() -> None:
+    """A task that forks, and returns in the child: there it ends."""
+    exchange = Exchange[str]("fork in a task")
+    children: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Forker:
+        def send(self, _: str) -> None:
+            pid = os.fork()
+            if pid:
+                children.put(pid)
+
+    keep = Keep()
+    exchange.attach(Forker())
+    exchange.attach(keep)
+    exchange.send("one")
+    print("child:", ended(children.get(timeout=30)))
+    assert keep.get() == "one"
+    assert keep.messages.empty()
+
+
+def echo(name: str, *url: str) -> None:
+    """Prints what it gets, for ever."""
+    with Exchange[Any](name, *url).subscribe() as subscription:
+        print("ready", flush=True)
+        for message in subscription:
+            print(message, flush=True)
+
+
+def exits(times: str, *url: str) -> None:
+    """Ends so many times while threads wait for messages and messages come."""
+
+    def wait(subscription: Subscription[Any]) -> None:
+        for _ in subscription:
+            pass
+
+    Exchange("exits", *url)  # what is imported for it, once
+    codes = []
+    for _ in range(int(times) // 5):
+        children = []
+        for _ in range(5):
+            pid = os.fork()
+            if pid == 0:
+                local, named = Exchange[int](), Exchange[int]("exits", *url)
+                named.attach(Keep())
+                for subscription in (
+                    local.subscribe(),
+                    local.subscribe(),
+                    named.subscribe(),
+                    named.subscribe(),
+                ):
+                    threading.Thread(target=wait, args=(subscription,), daemon=True).start()
+                for number in range(20):
+                    local.send(number)
+                    named.send(number)
+                sys.exit(0)  # the interpreter's orderly end
+            children.append(pid)
+        codes += [ended(pid) for pid in children]
+    print(len(codes), set(codes))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,231 @@
+"""Exchange over Redis: the server that is stopped, cut off, filled with other things; forks and ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.crc import key_slot
+from stdserve.concurrent import Exchange, Missed
+
+from support.exchanges import Keep, RedisServer, all_there, ask, deliver, need_redis, new_name, operations
+from support.serving import Serve
+from support.waiting import PATIENCE, until
+
+PROGRAM = Path(__file__).parent / "apps" / "exchange_ends.py"
+
+
+@pytest.fixture
+def start(short_path: Path) -> Iterator[Callable[[bool], RedisServer]]:
+    """Starts a server, which ends with the test."""
+    need_redis()
+    started = []
+
+    def begin(keeps_data: bool) -> RedisServer:
+        started.append(RedisServer(short_path, keeps_data=keeps_data))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def server(start: Callable[[bool], RedisServer]) -> RedisServer:
+    """One that forgets."""
+    return start(False)
+
+
+def test_four_workers_get_all_messages(serve: Serve, server: RedisServer) -> None:
+    """Each once and all in one order."""
+    ours = serve("exchange_app:app", workers=4, env={"EXCHANGE_URL": server.url})
+    all_there(ours)
+    assert len(ask(ours, "prepare")) == 4
+    reports = ask(ours, "exchange", rounds=4, size=125, seconds=120)
+    assert len({report["pid"] for report in reports}) == 4
+    for report in reports:
+        assert (report["received"], report["wrong"], report["missed"]) == (2000, 0, 0)
+    assert len({report["order"] for report in reports}) == 1
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=operations)
+def test_delivery(server: RedisServer, operations: list[tuple[str, int]]) -> None:
+    """As without Redis, in any order of attach, detach, send, subscribe and close."""
+    deliver(Exchange(new_name(), server.url), operations, detached_get_all=False)
+
+
+@pytest.mark.parametrize("keeps_data", [True, False])
+def test_the_server_is_stopped_and_started(start: Callable[[bool], RedisServer], keeps_data: bool) -> None:
+    """Who sends meanwhile is told at once; who is subscribed, that it was so, and gets what comes then."""
+    server = start(keeps_data)
+    exchange = Exchange[int](new_name(), server.url)
+    with exchange.subscribe() as subscription:
+        for turn in range(3):
+            for number in range(50):
+                exchange.send(number)
+            assert [subscription.get(PATIENCE) for _ in range(50)] == list(range(50))
+            server.stop()
+            with pytest.raises(ConnectionError, match="unix://"):
+                exchange.send(-1)
+            server.start()
+            exchange.send(-2)
+            missed = subscription.get(PATIENCE)
+            assert missed == Missed(1, exact=False), turn
+            assert subscription.get(PATIENCE) == -2
+        assert subscription.missed == 3
+
+
+@pytest.mark.parametrize("keeps_data", [True, False])
+def test_a_subscriber_that_was_cut_off(start: Callable[[bool], RedisServer], keeps_data: bool) -> None:
+    """What the server has still, it gets; else it is told that something is missing."""
+    server = start(keeps_data)
+    name = new_name()
+    program = [sys.executable, str(PROGRAM), "echo", name, server.url]
+    exchange = Exchange[int](name, server.url)
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        told = process.stdout
+        assert told is not None
+        try:
+            assert told.readline() == "ready\n"
+            exchange.send(1)
+            assert told.readline() == "1\n"
+            process.send_signal(signal.SIGSTOP)
+            for number in (2, 3, 4):
+                exchange.send(number)
+            server.stop()
+            server.start()
+            exchange.send(5)
+            process.send_signal(signal.SIGCONT)
+            inexact = f"{Missed(1, exact=False)}\n"
+            # The 2 was on its way to the subscriber already, who waited for it.
+            between = ["2\n", *(["3\n", "4\n"] if keeps_data else []), inexact]
+            assert [told.readline() for _ in [*between, 5]] == [*between, "5\n"]
+        finally:
+            process.kill()
+
+
+def test_a_cut_connection_loses_nothing(server: RedisServer) -> None:
+    """The reader's, in the middle of messages, again and again."""
+    exchange = Exchange[int](new_name(), server.url)
+    with server.client() as client, exchange.subscribe() as subscription:
+
+        def kill() -> bool:
+            reading = [one["id"] for one in client.client_list() if one["cmd"] == "xread"]
+            return bool(reading and client.client_kill_filter(_id=reading[0]))
+
+        for number in range(300):
+            exchange.send(number)
+            if number % 100 == 50:
+                until(kill, "a reader to be killed")
+        assert [subscription.get(PATIENCE) for _ in range(300)] == list(range(300))
+        assert subscription.missed == 0
+
+
+def sent(server: RedisServer, name: str, *payloads: bytes, kept: int = 10_000) -> None:
+    """Sends all of them in one step, and lets the stream keep so many."""
+    from stdserve.concurrent._redis import SEND, keys_of
+
+    with server.client() as client, client.pipeline(transaction=True) as step:
+        for payload in payloads:
+            step.eval(SEND.text, 2, *keys_of(name), payload, 10_000)
+        step.xtrim(keys_of(name)[0], maxlen=kept, approximate=False)
+        step.execute()
+
+
+def test_what_the_stream_has_no_more_is_told_exactly(server: RedisServer) -> None:
+    """Where entries are gone before they could be read; also those that stood before the first."""
+    exchange = Exchange[str](name := new_name(), server.url)
+    with exchange.subscribe() as subscription:
+        sent(server, name, b"s1", b"s2", b"s3", kept=1)
+        sent(server, name, b"s4", b"s5", b"s6", b"s7", kept=2)
+        assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(2), "3"]
+        assert [subscription.get(PATIENCE) for _ in range(3)] == [Missed(2), "6", "7"]
+        with server.client() as client:
+            client.flushall()
+        exchange.send("after all")
+        assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1, exact=False), "after all"]
+
+
+def test_what_others_put_there_harms_nobody(server: RedisServer) -> None:
+    """Entries of another form are passed over, and what cannot be read is said to who gets it."""
+    from stdserve.concurrent._redis import keys_of
+
+    exchange = Exchange[Any](name := new_name(), server.url)
+    with server.client() as client, exchange.subscribe() as subscription:
+        for fields in (
+            {"x": "y"},
+            {"epoch": "e", "number": "many", "message": "s"},
+            {"epoch": "e", "number": -1, "message": "s"},
+            {"epoch": "e", "number": 1 << 70, "message": "s"},
+            {"epoch": b"\xff", "number": "1"},
+        ):
+            client.xadd(keys_of(name)[0], fields)
+        exchange.send("ours")
+        assert subscription.get(PATIENCE) == "ours"
+        sent(server, name, b"\x80\x04K\x01.", b"j{", b"", b"s" + bytes(2 << 20), b"sgood")
+        for _ in range(3):
+            with pytest.raises(ValueError, match=r"no exchange|Expecting"):
+                subscription.get(PATIENCE)
+        assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1), "good"]
+
+
+def test_a_server_that_is_not_there() -> None:
+    """Is said at once, by all that need it, and without the password."""
+    exchange = Exchange[int]("x", "redis://user:secret@127.0.0.1:1/0")
+    for what in (lambda: exchange.send(1), exchange.subscribe, lambda: exchange.attach(Keep())):
+        with pytest.raises(ConnectionError, match=r"redis://127\.0\.0\.1:1/0: ") as raised:
+            what()
+        assert "secret" not in str(raised.value)
+    with pytest.raises(ValueError, match="scheme"):
+        Exchange("x", "http://localhost")
+
+
+@pytest.mark.parametrize("options", ["protocol=3", "decode_responses=True", "db=3&socket_timeout=1"])
+def test_options_of_the_client(server: RedisServer, options: str) -> None:
+    """They stand in the URL."""
+    exchange = Exchange[bytes](new_name(), f"{server.url}?{options}")
+    with exchange.subscribe() as subscription:
+        exchange.send(b"\xff")
+        assert subscription.get(PATIENCE) == b"\xff"
+
+
+def test_too_long(server: RedisServer) -> None:
+    """What a subscriber has no room for is not sent."""
+    with pytest.raises(ValueError, match="can be sent"):
+        Exchange("long", server.url).send(bytes(2 << 20))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("a{}%"), min_size=1))
+def test_the_keys_of_a_name_are_in_one_slot(name: str) -> None:
+    """Of a cluster; and no two names have the same keys."""
+    from stdserve.concurrent._redis import keys_of
+
+    first, second = keys_of(name)
+    assert key_slot(first) == key_slot(second) == key_slot(first.split(b"{")[1].split(b"}")[0])
+    assert name.encode() in first.replace(b"%7B", b"{").replace(b"%7D", b"}").replace(b"%25", b"%")
+
+
+def test_without_the_client() -> None:
+    """It is said how it is had."""
+    program = """import sys; sys.modules["redis"] = None
+from stdserve.concurrent import Exchange
+Exchange("x", "redis://localhost")"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stderr.endswith("an exchange with a URL needs redis-py: pip install 'stdserve[redis]'\n")
+
+
+@pytest.mark.parametrize(("what", "says"), [("fork", "child: 0"), ("exits 10", "10 {0}")])
+def test_programs_that_fork_or_end(server: RedisServer, what: str, says: str) -> None:
+    """As without Redis."""
+    program = [sys.executable, str(PROGRAM), *what.split(), server.url]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{says}\n", "", 0)
