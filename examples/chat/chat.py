@@ -1,6 +1,7 @@
 """A chat over server-sent events: a WSGI application without a framework, served by several workers.
 
-    stdserve                                    # in this folder: http://127.0.0.1:8000
+    cd examples/chat
+    stdserve                                    # then open http://127.0.0.1:7005 in two windows
     CHAT_ROOMS="lobby kitchen" stdserve         # with rooms of your own
     CHAT_URL=redis://127.0.0.1:6379 stdserve    # the same rooms on several machines
 

@@ -1,4 +1,9 @@
-"""A room: what is said in it reaches every worker; what was said lately is kept for pages that come back."""
+"""A room: what is said in it reaches every worker; what was said lately is kept for pages that come back.
+
+It is a part of chat.py:
+
+    cd examples/chat && stdserve
+"""
 
 from __future__ import annotations
 
