@@ -52,6 +52,14 @@ class Server:
     def turn(self, timeout: float | None = None) -> bool:
         """One turn on the calling thread: waits at most `timeout` seconds. False: the server has ended."""
 
+    def fileno(self) -> int:
+        """The descriptor of its loop, for a server that was not started: readable when `turn(0)` has
+        something to do.
+        """
+
+    def due(self) -> float:
+        """In how many seconds it wants its next turn even though its descriptor stays quiet; 1 at most."""
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -284,3 +292,26 @@ class Reader:
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
+
+@final
+class Interests:
+    """What tasks wait for: descriptors, each told once until it is asked for again, a bell and a timer."""
+
+    def __init__(self) -> None: ...
+    def fileno(self) -> int:
+        """The epoll instance's descriptor. ValueError: it is closed."""
+
+    def add(self, fd: int, events: int, token: int, /) -> int:
+        """Tells once of any of `events` on `fd`, under `token`, not 0. The number of the error, or 0."""
+
+    def change(self, fd: int, events: int, token: int, /) -> int:
+        """The same for a descriptor that is known already. The number of the error, or 0."""
+
+    def ring(self) -> None:
+        """Ends the wait that is under way, or the next one."""
+
+    def ring_after(self, seconds: float | None, /) -> None:
+        """Rings when so many seconds have passed, in place of what was set before; never: None."""
+
+    def close(self) -> None:
+        """Gives the descriptors back."""

@@ -1,6 +1,7 @@
 //! `stdserve.Server`: serves an application in the calling process, without a supervisor. For tests, notebooks and
 //! programs that bring a process of their own.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -147,17 +148,24 @@ impl Embedded {
     #[pyo3(signature = (timeout=None))]
     fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let timeout = duration(timeout)?;
-        let serving = match &*self.lock() {
-            State::Ready(serving) => Arc::clone(serving),
-            State::Started(_) => {
-                return Err(PyRuntimeError::new_err("the server was started: its own threads turn it"));
-            }
-            State::Stopped => return Ok(false),
-        };
+        let Some(serving) = self.turned()? else { return Ok(false) };
         let goes_on = py.detach(|| serving.server.turn(timeout));
         // Ctrl-C while it waited.
         py.check_signals()?;
         Ok(goes_on)
+    }
+
+    /// The descriptor of its loop, for a server that was not started: readable when `turn(0)` has something to do. What
+    /// has its time makes nothing readable: see `due()`. ValueError: the server has ended.
+    fn fileno(&self) -> PyResult<RawFd> {
+        let ended = || PyValueError::new_err("the server has ended");
+        self.turned()?.ok_or_else(ended)?.server.descriptor().ok_or_else(ended)
+    }
+
+    /// In how many seconds it wants its next turn even though its descriptor stays quiet: 0 where the last turn has left
+    /// something, 1 at most.
+    fn due(&self) -> PyResult<f64> {
+        Ok(self.turned()?.map_or(0.0, |serving| serving.server.until_due().as_secs_f64()))
     }
 
     /// Where it listens: `(host, port)`, or the path of a Unix socket. The first of several.
@@ -199,6 +207,17 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// What the program itself turns. `None`: it was stopped.
+    fn turned(&self) -> PyResult<Option<Arc<Serving>>> {
+        match &*self.lock() {
+            State::Ready(serving) => Ok(Some(Arc::clone(serving))),
+            State::Started(_) => {
+                Err(PyRuntimeError::new_err("the server was started: its own threads turn it"))
+            }
+            State::Stopped => Ok(None),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,6 +41,8 @@ mod _stdserve {
     #[pymodule_export]
     use super::concurrent::queue::{Queue, queues_after_fork};
     #[pymodule_export]
+    use super::concurrent::tasks::Interests;
+    #[pymodule_export]
     use super::dropin::{DropIn, Writer};
     #[pymodule_export]
     use super::embedded::Embedded;

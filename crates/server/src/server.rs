@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,6 +169,19 @@ impl Server {
     /// do, reads, runs what is complete, writes. False: the server has ended.
     pub fn turn(&self, timeout: Option<Duration>) -> bool {
         self.crew.turn(timeout)
+    }
+
+    /// The descriptor that another loop watches for the server's sake: readable when a [turn](Self::turn) has something to
+    /// do. What it has to do at some time makes nothing readable: [`until_due`](Self::until_due). `None`: it has ended,
+    /// and its descriptor is closed.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.crew.descriptor()
+    }
+
+    /// How long until the next [turn](Self::turn) is wanted though the descriptor stays quiet: a time-out, or work that
+    /// the last turn has left. A second at most.
+    pub fn until_due(&self) -> Duration {
+        self.crew.until_due()
     }
 
     /// A way to give it orders from anywhere.

@@ -1,8 +1,8 @@
 //! What stdserve asks of the operating system (Linux).
 //!
 //! One module a concern: [sockets that listen](listener), [processes](process), [signals], [messages between
-//! processes](channel), the [scoreboard], [limits], [log files](log_writer) and what the loop needs ([poller],
-//! [timers], [net]). Together with the Python crate this is the only place for `unsafe`; every block says why it is
+//! processes](channel), the [scoreboard], [limits], [log files](log_writer) and what loops need ([poller],
+//! [timers], [net], [interests]). Together with the Python crate this is the only place for `unsafe`; every block says why it is
 //! sound.
 
 #[cfg(not(target_os = "linux"))]
@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod datagrams;
 pub mod fork_guard;
 mod holder;
+pub mod interests;
 pub mod limits;
 pub mod listener;
 pub mod log_writer;

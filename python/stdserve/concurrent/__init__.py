@@ -12,6 +12,16 @@ from stdserve.concurrent.lines import matching_lines
 from stdserve.concurrent.locks import LockNesting, LockOrderViolation, LockPlace, acquire
 from stdserve.concurrent.processes import Limit, daemon_pid, daemonize, limit_memory, set_max_runtime
 from stdserve.concurrent.queues import Empty, Full, PollableQueue, ShutDown
+from stdserve.concurrent.tasks import (
+    Task,
+    TaskCancelled,
+    TaskScheduler,
+    readable,
+    serve,
+    sleep,
+    within,
+    writable,
+)
 from stdserve.concurrent.timer import Timer
 
 __all__ = [
@@ -26,6 +36,9 @@ __all__ = [
     "PollableQueue",
     "ShutDown",
     "Subscription",
+    "Task",
+    "TaskCancelled",
+    "TaskScheduler",
     "ThreadLocalConnection",
     "Timer",
     "acquire",
@@ -34,7 +47,12 @@ __all__ = [
     "get_exchange",
     "limit_memory",
     "matching_lines",
+    "readable",
+    "serve",
     "set_max_runtime",
+    "sleep",
+    "within",
+    "writable",
 ]
 
 # Before any fork: named exchanges reach the processes that come of this one.

@@ -15,6 +15,7 @@ pub(crate) mod exchange;
 pub(crate) mod lines;
 pub(crate) mod processes;
 pub(crate) mod queue;
+pub(crate) mod tasks;
 
 /// An `OSError` with its `errno`, which pyo3's own conversion leaves out.
 fn os_error(py: Python<'_>, error: io::Error) -> PyErr {

@@ -1,5 +1,6 @@
 //! What a thread of the crew does: rest, lead, enter the application, and come back.
 
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::abort;
 use std::sync::Arc;
@@ -317,7 +318,18 @@ impl Crew {
             event_loop = back;
             core = self.lock();
         }
+        core.due = Instant::now() + event_loop.until_turn();
         core.handover.put_down(me, event_loop);
         true
+    }
+
+    /// The poller's descriptor, until the loop has ended.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        (!self.lock().stopped).then_some(self.descriptor)
+    }
+
+    /// How long until the next [turn](Self::turn) is wanted, though the descriptor stays quiet.
+    pub(crate) fn until_due(&self) -> Duration {
+        self.lock().due.saturating_duration_since(Instant::now())
     }
 }

@@ -13,6 +13,7 @@ mod threads;
 mod watch;
 
 use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -151,6 +152,8 @@ pub(crate) struct Core {
     stopped: bool,
     /// One thread does everything: see [`turn`](crate::Server::turn).
     turned: bool,
+    /// When it wants its next turn, though nothing comes: what the last turn has left, or its earliest timer.
+    due: Instant,
     /// Figures for the bench and the scoreboard.
     pub(crate) takeovers: u64,
     pub(crate) standby_wakes: u64,
@@ -165,6 +168,8 @@ pub(crate) struct Watchers {
 /// The crew of one loop.
 pub(crate) struct Crew {
     core: Mutex<Core>,
+    /// The poller's descriptor, open until the loop has ended.
+    descriptor: RawFd,
     stopped: Condvar,
     waker: Waker,
     settings: Arc<Settings>,
@@ -200,6 +205,7 @@ impl Crew {
         };
         let limit = settings.threads.clamp(1, usize::from(Member::MAX) - 1) as Member;
         Arc::new(Self {
+            descriptor: event_loop.as_raw_fd(),
             core: Mutex::new(Core {
                 handover: Handover::new(Baton::new(limit), event_loop),
                 pending: VecDeque::new(),
@@ -216,6 +222,7 @@ impl Crew {
                 listed: None,
                 stopped: false,
                 turned: false,
+                due: now,
                 takeovers: 0,
                 standby_wakes: 0,
             }),

@@ -11,7 +11,7 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -215,7 +215,7 @@ impl EventLoop {
         }
         self.traffic.sent = self.budget.take_gone();
         self.observer.turned(&std::mem::take(&mut self.traffic));
-        let wait = if self.has_ready() { Duration::ZERO } else { self.until_due(patience) };
+        let wait = self.until_turn().min(patience.unwrap_or(HEARTBEAT));
         if let Err(error) = self.poller.wait(Some(wait)) {
             self.log.error(&format!("cannot wait for connections: {error}"));
         }
@@ -239,9 +239,12 @@ impl EventLoop {
         self.bury();
     }
 
-    /// How long may be waited.
-    fn until_due(&self, patience: Option<Duration>) -> Duration {
-        let mut wait = patience.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+    /// How long may be waited for an edge before the next turn.
+    pub(crate) fn until_turn(&self) -> Duration {
+        if self.has_ready() {
+            return Duration::ZERO;
+        }
+        let mut wait = HEARTBEAT;
         let now = Instant::now();
         if let Some(timer) = self.timers.until_next(now) {
             wait = wait.min(timer);
@@ -372,6 +375,13 @@ impl EventLoop {
             }
             Order::Stop => self.stage = Stage::Stopping,
         }
+    }
+}
+
+impl AsRawFd for EventLoop {
+    /// Its poller's descriptor, which another loop may watch.
+    fn as_raw_fd(&self) -> RawFd {
+        self.poller.as_raw_fd()
     }
 }
 
