@@ -119,13 +119,13 @@ class Task(Future[T]):
 
     def wake(self) -> None:
         """Its descriptor is ready."""
-        self._watch = None
         self._scheduler._resume(self)
+        self._watch = None
 
     def fail(self, error: OSError) -> None:
         """Its descriptor was closed."""
-        self._watch = None
         self._scheduler._resume(self, error)
+        self._watch = None
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         """It has ended: tells everyone who waits for that."""

@@ -185,6 +185,7 @@ class Line:
 
     def wake(self) -> None:
         """Lets the first one try."""
+        self._watch = None
         first = next(iter(self.tasks), None)
         if first is None:
             self.end()
@@ -193,6 +194,7 @@ class Line:
 
     def fail(self, error: OSError) -> None:
         """The queue's descriptor was closed."""
+        self._watch = None
         self.scheduler._lines.pop(id(self.queue), None)
         tasks = tuple(self.tasks)
         self.tasks.clear()

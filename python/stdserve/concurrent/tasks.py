@@ -232,7 +232,7 @@ class TaskScheduler:
             inbox.popleft()
         now = self._clock()
         self._ring_alarms(now)
-        if self._look_at is not None or descriptors.waited:
+        if self._look_at is not None and self._look_at <= now:
             self._look(descriptors, now)
         ready = self._ready
         if ready:
@@ -245,6 +245,8 @@ class TaskScheduler:
                     self._forked()
                     raise RuntimeError("forked in a task: this is the child, which does not run it")
                 self._current = None
+            if descriptors.waited and self._look_at is None:
+                self._look_at = now + _PAUSE
         self._asleep = True
         self._torn = False
 
@@ -312,12 +314,7 @@ class TaskScheduler:
         self._alarms[:] = alarms
 
     def _look(self, descriptors: Descriptors, now: float) -> None:
-        """Looks for descriptors that were closed while they were waited for, when it is time."""
-        if self._look_at is None:
-            self._look_at = now + _PAUSE
-            return
-        if now < self._look_at:
-            return
+        """Looks for descriptors that were closed while they were waited for, at most so many of them."""
         watched = descriptors.check(_LOOKS)
         if watched is None:
             # More are left, for the next turn.
@@ -373,7 +370,7 @@ class TaskScheduler:
                     error = raised
                     self._leave(task)
             task._number += 1
-            task._place = task._fetch = task._error = task._deadline = None
+            task._place = task._watch = task._fetch = task._error = task._deadline = None
             if error is None:
                 self._wait(task, task._send(value))
             else:
@@ -382,6 +379,7 @@ class TaskScheduler:
             if task._is_suspended():
                 # It could not wait for what it yielded, or a signal's handler raised an exception in between.
                 self._leave(task)
+                task._alarm = None
                 self._resume(task, raised)
             elif isinstance(raised, StopIteration):
                 self._end(task, raised.value, None)
@@ -449,7 +447,8 @@ class TaskScheduler:
         self._opened().check_all()
         current = self._current
         if current is not None and current._generator.gi_frame is None:
-            self._end(current, *(current._outcome or (None, _lost())))
+            current._end(*(current._outcome or (None, _lost())))
+            self._tasks.pop(current._generator, None)
         for line in tuple(self._lines.values()):
             watch = line._watch
             if watch is None or watch.reader is not line:
