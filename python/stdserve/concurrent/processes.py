@@ -84,6 +84,10 @@ def daemonize(
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
+    # Whoever was started without streams must not have other files in their places.
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(opened, True)
+    os.close(opened)
     reader, writer = os.pipe()
     try:
         is_daemon = detach()
@@ -95,19 +99,20 @@ def daemonize(
         os.close(writer)
         _leave_when_up(reader)
     os.close(reader)
-    file = None
+    file, streams = None, False
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.umask(umask)
         if place is not None:
             file = _take_pid_file(place)
         _replace_streams(paths)
+        streams = True
         os.chdir(workdir)
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)
         result = setup() if setup is not None else None
     except BaseException as error:
-        _give_up(writer, error, file)
+        _give_up(writer, error, file, streams)
     _tell(writer, b"+")
     return result
 
@@ -163,11 +168,8 @@ def _replace_streams(paths: list[str]) -> None:
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, path in enumerate(paths):
         opened = os.open(path, appending if number else os.O_RDONLY, 0o666)
-        if opened != number:
-            os.dup2(opened, number)
-            os.close(opened)
-        else:
-            os.set_inheritable(number, True)
+        os.dup2(opened, number)
+        os.close(opened)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
@@ -177,16 +179,17 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def _give_up(writer: int, error: BaseException, file: PidFile | None) -> NoReturn:
+def _give_up(writer: int, error: BaseException, file: PidFile | None, streams: bool) -> NoReturn:
     """In a daemon that has failed. What called it is nobody's here."""
-    with contextlib.suppress(Exception):
-        traceback.print_exception(error)
-        sys.stderr.flush()
-    text = str(error) if type(error) in (RuntimeError, SystemExit) else f"{type(error).__name__}: {error}"
-    _tell(writer, b"-the daemon has failed: " + text.encode(errors="replace"))
-    if file is not None:
-        file.remove()
-    os._exit(1)
+    try:
+        text = str(error) if type(error) in (RuntimeError, SystemExit) else f"{type(error).__name__}: {error}"
+        if file is not None:
+            file.remove()
+        _tell(writer, b"-the daemon has failed: " + text.encode(errors="replace"))
+        if streams:
+            traceback.print_exception(error)
+    finally:
+        os._exit(1)
 
 
 def _tell(writer: int, text: bytes) -> None:
