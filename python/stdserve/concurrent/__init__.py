@@ -6,6 +6,15 @@ Each part is small, stands alone and can be used without a server. docs/concurre
 from __future__ import annotations
 
 from stdserve._stdserve import share_exchange_memory
+from stdserve.concurrent.actors import (
+    Actor,
+    ActorClosed,
+    ActorExit,
+    ActorFailed,
+    TaggedActor,
+    UnknownTag,
+    Worker,
+)
 from stdserve.concurrent.connections import ThreadLocalConnection
 from stdserve.concurrent.exchange import Exchange, Missed, Subscription, get_exchange
 from stdserve.concurrent.lines import matching_lines
@@ -25,6 +34,10 @@ from stdserve.concurrent.tasks import (
 from stdserve.concurrent.timer import Timer
 
 __all__ = [
+    "Actor",
+    "ActorClosed",
+    "ActorExit",
+    "ActorFailed",
     "Empty",
     "Exchange",
     "Full",
@@ -36,11 +49,14 @@ __all__ = [
     "PollableQueue",
     "ShutDown",
     "Subscription",
+    "TaggedActor",
     "Task",
     "TaskCancelled",
     "TaskScheduler",
     "ThreadLocalConnection",
     "Timer",
+    "UnknownTag",
+    "Worker",
     "acquire",
     "daemon_pid",
     "daemonize",

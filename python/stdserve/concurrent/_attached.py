@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import _forks
+from ._reporting import report
 from ._subscription import BURST, Reader, Source
 
 #: How many messages are kept for tasks that were attached before others; beyond that they are missed.
@@ -25,12 +26,6 @@ class Task(Protocol):
     """What can be attached: an `Actor`, or anything that has `send`."""
 
     def send(self, message: Any, /) -> object: ...
-
-
-def report(error: BaseException) -> None:
-    """Tells of what a task raised, as of what ends a thread. SystemExit is no news."""
-    details = (type(error), error, error.__traceback__, threading.current_thread())
-    threading.excepthook(threading.ExceptHookArgs(details))
 
 
 class _Attachment:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from stdserve._stdserve import queues_after_fork
+
 
 class Forks(Protocol):
     """An object that wants to know."""
@@ -62,6 +64,8 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    # First of all: what comes then may use a queue.
+    queues_after_fork()
     for one in _all():
         one.after_fork_in_child()
     for start in _last:

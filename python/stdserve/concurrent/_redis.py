@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from .._stdserve import Channel
 from . import _forks
-from ._attached import report
+from ._reporting import report
 
 try:
     import redis

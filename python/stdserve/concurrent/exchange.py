@@ -16,8 +16,9 @@ from typing import Any, Generic, Protocol, cast, overload
 
 from .._stdserve import Channel
 from . import _forks
-from ._attached import Feed, Task, report
+from ._attached import Feed, Task
 from ._codec import Codec, Dumps, Loads
+from ._reporting import report
 from ._subscription import BURST, LocalReader, M, Missed, Source, Subscription
 
 __all__ = ["Exchange", "Missed", "Subscription", "get_exchange"]

@@ -7,7 +7,6 @@ interpreter ends.
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,9 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from stdserve._stdserve import Queue, queues_after_fork
+from stdserve._stdserve import Queue
+
+from . import _forks as _forks  # has the native half renew its queues in a forked child
 
 __all__ = ["Empty", "Full", "PollableQueue", "ShutDown"]
 
@@ -124,6 +125,3 @@ def _patiently(
         queue._leave(waiter)
         raise
     return result
-
-
-os.register_at_fork(after_in_child=queues_after_fork)
