@@ -26,6 +26,8 @@ const BATCH_LINES: usize = 1024;
 const BATCH_AGE: Duration = Duration::from_millis(20);
 /// As many batches of a file as may wait.
 const QUEUE: usize = 8;
+/// For so many files a thread lines may wait; it begins no other before some are taken.
+const AHEAD: usize = 2;
 
 /// Why no more lines come from a file.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ struct State {
     /// The file whose lines were given last, or are to be given now where the order counts.
     at: usize,
     queues: BTreeMap<usize, Queue>,
+    /// How many of the queues are not done or not empty.
+    held: usize,
     /// The reader has found nothing, and waits for the bell.
     awaited: bool,
     stopped: bool,
@@ -125,8 +129,10 @@ pub(super) struct Search {
 #[derive(Debug)]
 pub(super) struct Files {
     search: Search,
+    /// As many queues as may be held.
+    most_held: usize,
     state: Mutex<State>,
-    /// There is room in a queue again, or it was stopped.
+    /// There is room in a queue or for a queue again, or it was stopped.
     room: Condvar,
     /// Rings when something is there for a reader that has found nothing.
     pub(super) bell: Bell,
@@ -137,7 +143,8 @@ impl Files {
     pub(super) fn begin(search: Search, threads: usize) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let threads = threads.min(search.paths.len());
         let state = Mutex::default();
-        let files = Arc::new(Self { search, state, room: Condvar::new(), bell: Bell::new()? });
+        let most_held = threads.saturating_mul(AHEAD);
+        let files = Arc::new(Self { search, most_held, state, room: Condvar::new(), bell: Bell::new()? });
         let mut handles = Vec::with_capacity(threads);
         for _ in 0..threads {
             let own = Arc::clone(&files);
@@ -164,41 +171,33 @@ impl Files {
     /// [has ended](Self::has_ended).
     pub(super) fn take(&self) -> Option<(usize, Batch)> {
         let mut state = self.lock();
-        let found = loop {
-            let at = state.at;
-            let mut here = state.queues.range_mut(at..);
-            let (number, queue) = if self.search.ordered {
-                match here.next() {
-                    Some((number, queue)) if *number == at => (*number, queue),
-                    _ => break None,
-                }
-            } else {
-                // In turns, so that no file waits for another to end.
-                let ready = |(_, queue): &(&usize, &mut Queue)| queue.done || !queue.batches.is_empty();
-                let mut found = here.find(ready).map(|(number, _)| *number);
-                if found.is_none() {
-                    found = state.queues.range_mut(..at).find(ready).map(|(number, _)| *number);
-                }
-                match found.and_then(|number| Some((number, state.queues.get_mut(&number)?))) {
-                    Some(found) => found,
-                    None => break None,
-                }
-            };
-            if let Some(batch) = queue.batches.pop_front() {
-                state.at = if self.search.ordered { number } else { number + 1 };
-                break Some((number, batch));
+        while let Some(number) = self.pick(&state) {
+            let queue = state.queues.get_mut(&number)?;
+            let batch = queue.batches.pop_front();
+            let is_through = queue.done && queue.batches.is_empty();
+            if is_through {
+                state.queues.remove(&number);
+                state.held -= usize::from(batch.is_some());
             }
-            if !queue.done {
-                break None;
+            state.at = if is_through || !self.search.ordered { number + 1 } else { number };
+            if let Some(batch) = batch {
+                self.room.notify_all();
+                return Some((number, batch));
             }
-            state.queues.remove(&number);
-            state.at = number + 1;
-        };
-        match found {
-            Some(_) => self.room.notify_all(),
-            None => self.silence(&mut state),
         }
-        found
+        self.silence(&mut state);
+        None
+    }
+
+    /// The file whose queue is next, if it has something or is done. Without an order they come in turns, so that no file
+    /// waits for another to end.
+    fn pick(&self, state: &State) -> Option<usize> {
+        let is_ready = |queue: &Queue| queue.done || !queue.batches.is_empty();
+        if self.search.ordered {
+            return state.queues.get(&state.at).filter(|queue| is_ready(queue)).map(|_| state.at);
+        }
+        let mut turns = state.queues.range(state.at..).chain(state.queues.range(..state.at));
+        turns.find(|(_, queue)| is_ready(queue)).map(|(number, _)| *number)
     }
 
     /// Whether everything was given.
@@ -256,13 +255,21 @@ impl Files {
     /// The next file, unless there is none or the search was stopped.
     fn claim(&self) -> Option<usize> {
         let mut state = self.lock();
+        while state.held >= self.most_held && !state.stopped && state.next < self.search.paths.len() {
+            state = self.wait_for_room(state);
+        }
         if state.stopped || state.next == self.search.paths.len() {
             return None;
         }
         let number = state.next;
         state.next += 1;
+        state.held += 1;
         state.queues.insert(number, Queue::default());
         Some(number)
+    }
+
+    fn wait_for_room<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.room.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -303,7 +310,7 @@ impl Output<'_> {
                     queue.batches.push_back(std::mem::take(&mut self.batch));
                     break;
                 }
-                _ => state = self.files.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+                _ => state = self.files.wait_for_room(state),
             }
         }
         self.files.ring(&mut state);
@@ -319,6 +326,10 @@ impl Output<'_> {
         let mut state = self.files.lock();
         if let Some(queue) = state.queues.get_mut(&self.number) {
             queue.done = true;
+            if queue.batches.is_empty() {
+                state.held -= 1;
+                self.files.room.notify_all();
+            }
         }
         self.files.ring(&mut state);
     }
