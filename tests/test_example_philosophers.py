@@ -1,0 +1,45 @@
+"""examples/philosophers.py: all eat; or the wrong order is refused, with all that is needed to mend it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from support.examples import EXAMPLES, call
+
+
+def test_all_philosophers_finish() -> None:
+    done = call("philosophers.py", "--meals", "300")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == ["has eaten 300 times"] * 5
+
+
+def test_the_wrong_order_is_refused_and_both_chopsticks_and_lines_are_named() -> None:
+    """Whoever closes the circle; the four other nestings are the opposite order."""
+    done = call("philosophers.py", "--wrong", "--meals", "1")
+    assert done.returncode == 1
+    path = re.escape(str(EXAMPLES / "philosophers.py"))
+    name, stick = r"(\w+)", r"the chopstick between (\w+ and \w+)"
+    at = rf"    at {path}:\d+, in dine_wrongly: with acquire\(right\):"
+    since = rf"    from {path}:\d+, in dine_wrongly: with acquire\(left\):"
+    lines = done.stderr.splitlines()
+    text = "\n".join(lines[:5])
+    refused = re.fullmatch(
+        rf"{name} was refused: {stick} is wanted\n{at}\n  while {stick} is held\n{since}\n"
+        r"The opposite order was seen:",
+        text,
+    )
+    assert refused, done.stderr
+    who, wanted, held = refused.groups()
+    assert who in wanted
+    assert who in held
+    step = rf"  thread 'philosopher_\d' had {stick}\n{since}\n  when it wanted {stick}\n{at}\n"
+    steps = re.findall(step, "\n".join(lines[5:]) + "\n")
+    assert len(steps) == 4
+    assert (steps[0][0], steps[-1][1]) == (wanted, held)
+    assert all(one[1] == following[0] for one, following in itertools.pairwise(steps))
+
+
+def test_wrong_usage_is_told() -> None:
+    done = call("philosophers.py", "--meals", "many")
+    assert (done.returncode, done.stderr.startswith("usage: ")) == (2, True)
