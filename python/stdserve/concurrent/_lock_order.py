@@ -20,7 +20,7 @@ import itertools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType
@@ -128,7 +128,7 @@ class LockOrder:
         return len(self._nodes)
 
     def arrange(
-        self, call: Call, wanted: Sequence[Lockable], outer: Sequence[tuple[Lockable, Call]]
+        self, call: Call, wanted: Sequence[Lockable], outer: Collection[tuple[Lockable, Call]]
     ) -> Sequence[Lockable] | Cycle:
         """Learns that all of `wanted` are to be had while `outer` are held by the same thread.
 
@@ -144,7 +144,8 @@ class LockOrder:
                     after[nodes[id(other)]]
             if len(wanted) == 1:
                 return wanted
-            self._taking[call] = order = sorted(wanted, key=lambda lock: nodes[id(lock)].rank)
+            ranks = {nodes[id(lock)].rank: lock for lock in wanted}
+            self._taking[call] = order = [ranks[rank] for rank in sorted(ranks)]
         except KeyError:
             return self._learn(call, wanted, outer)
         # Whoever changes ranks says so first, and then looks who is taking.
@@ -167,8 +168,9 @@ class LockOrder:
         self._taking = {call: nodes for call, nodes in self._taking.items() if call in own}
 
     def _learn(
-        self, call: Call, wanted: Sequence[Lockable], outer: Sequence[tuple[Lockable, Call]]
+        self, call: Call, wanted: Sequence[Lockable], outer: Collection[tuple[Lockable, Call]]
     ) -> Sequence[Lockable] | Cycle:
+        thread = call.thread
         with self._mutex:
             if self._busy:
                 return wanted
@@ -179,7 +181,7 @@ class LockOrder:
                 held = {self._node(lock): (lock, since) for lock, since in outer}
                 mine = {self._node(lock): lock for lock in wanted}
                 new = [
-                    Link(first, second, Nesting(call.thread, since.spot, call.spot))
+                    Link(first, second, Nesting(thread, since.spot, call.spot))
                     for first, (_, since) in held.items()
                     for second in mine
                     if second not in first.after

@@ -120,7 +120,7 @@ class acquire:
         self._code, self._at = frame.f_code, frame.f_lasti
         self._locks = locks
         self._timeout = timeout
-        #: What this thread's blocks are, while this is one of them.
+        #: The blocks of its thread, while it is one of them.
         self._held: list[acquire] | None = None
         self._taken: Sequence[Lockable] = ()
         self._thread: threading.Thread | None = None
@@ -168,10 +168,16 @@ class acquire:
                 held.remove(self)
 
     def _enter(self, held: list[acquire]) -> None:
-        mine = {id(lock): (lock, block) for block in held for lock in block._taken}
-        named = {id(lock): lock for lock in self._locks}
-        again = [lock for key, lock in named.items() if key in mine] if mine else []
-        fresh: Sequence[Lockable] = [lock for key, lock in named.items() if key not in mine]
+        fresh: Sequence[Lockable] = self._locks
+        again: Sequence[Lockable] = ()
+        named = {id(lock): lock for lock in fresh}
+        mine: dict[int, tuple[Lockable, acquire]] = {}
+        if held:
+            mine = {id(lock): (lock, block) for block in held for lock in block._taken}
+            again = [lock for key, lock in named.items() if key in mine]
+            fresh = [lock for key, lock in named.items() if key not in mine]
+        elif len(named) != len(fresh):
+            fresh = list(named.values())
         taken: list[Lockable] = []
         self._held, self._taken = held, taken
         held.append(self)
@@ -182,9 +188,9 @@ class acquire:
                     raise LockOrderViolation(lock, lock, place, _place(self.spot), ())
                 taken.append(lock)
             # Who never waits closes no cycle.
-            if fresh and (mine or len(fresh) > 1) and self._timeout != 0:
+            if self._timeout != 0 and (len(fresh) > 1 or (mine and fresh)):
                 self._thread = threading.current_thread()
-                arranged = _order.arrange(self, fresh, list(mine.values()))
+                arranged = _order.arrange(self, fresh, mine.values())
                 if isinstance(arranged, Cycle):
                     raise _violation(arranged, self)
                 fresh = arranged
@@ -203,7 +209,8 @@ class acquire:
                 error.add_note(f"and a lock could not be given back: {trouble!r}")
             raise
         finally:
-            _order.done(self)
+            if len(fresh) > 1:
+                _order.done(self)
 
     def _take_in_time(self, fresh: Sequence[Lockable], taken: list[Lockable], timeout: float) -> None:
         end = time.monotonic() + timeout
