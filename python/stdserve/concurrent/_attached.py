@@ -52,12 +52,16 @@ class Feed:
 
     def attach(self, task: Task) -> None:
         """From now on `task` gets what is sent. What is attached already stays so."""
+        if task in self._attached:
+            return
+        reader = self._source.reader()  # may wait for a server
         with self._lock:
             if task in self._attached:
                 return
             if self._reader is None:
-                self._reader = self._source.reader()
+                self._reader = reader
             else:
+                # What was sent before the new reader was made has come to this one by now.
                 self._keep(self._reader)
             self._attached[task] = _Attachment(task)
             _dispatcher.add(self)
@@ -138,7 +142,7 @@ class Feed:
         self._kept.clear()
         spare, self._spare = self._spare, None
         if self._reader is not None:
-            self._reader = spare or self._source.reader()
+            self._reader = spare or self._source.in_child()
 
 
 class _Dispatcher:
@@ -173,7 +177,7 @@ class _Dispatcher:
                 return
             self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             thread = threading.Thread(
-                target=self._run, args=(self._bell,), name="stdserve-exchange", daemon=True
+                target=self._run, args=(self._bell,), name="stdserve-tasks", daemon=True
             )
             self._thread = thread
             try:

@@ -41,9 +41,9 @@ KEPT: Final = 10_000
 TIMEOUT: Final = 5.0
 #: How long the thread lets the server wait for messages, in seconds: shorter than its patience with an
 #: answer.
-BLOCK: Final = 5.0
+BLOCK: Final = 2.0
 #: How many entries of a stream are read at a time.
-COUNT: Final = 500
+COUNT: Final = 100
 #: No message has so high a number.
 HIGHEST: Final = 1 << 48
 #: The first and the longest pause before the server is asked again, in seconds; each is up to a half shorter.
@@ -134,6 +134,10 @@ class _Stream:
 
     def spare(self) -> None:
         """None: readers of a child are made in the child."""
+
+    def in_child(self) -> _Reader:
+        """One that goes on where the parent's thread stood."""
+        return self.new_reader()
 
     # what the server's thread does with it
 
@@ -270,33 +274,34 @@ class _Server:
     def subscribe(self, stream: _Stream) -> _Reader:
         """A reader of what is sent from now on. ConnectionError: the server is not there."""
         key = stream.keys[0]
-        if self._thread is None and key in self._read:
-            # In a forked child: it goes on where the parent's thread stood, and waits for no server.
-            return stream.new_reader()
         last, epoch, number = self.call(LOOK, stream.keys)
         now = _id(last)
         with self._changed:
+            self._wanted += 1
             if key in self._read:
                 # What was sent before now is not for this one, though it may not have been read by now.
-                self._have_read(lambda: key not in self._read or stream.at >= now)
-                reader = stream.new_reader()
-            else:
-                stream.begin_at(now, epoch, number)
-                reader = stream.new_reader()
+                self.see_to_thread()
+                if not self._reaches(lambda: key not in self._read or stream.at >= now):
+                    raise ConnectionError(f"{_without_secrets(self.url)}: cannot be read from")
+            if key in self._read:
+                return stream.new_reader()
+            stream.begin_at(now, epoch, number)
+            reader = stream.new_reader()
             self._read[key] = stream
             self._wanted += 1
             wanted = self._wanted
             self.see_to_thread()
-            self._have_read(lambda: self._seen >= wanted)
-        return reader
+            # Not for what it gets, but that it gets it at once.
+            self._reaches(lambda: self._seen >= wanted)
+            return reader
 
-    def _have_read(self, reached: Callable[[], bool]) -> None:
-        """Waits until the thread has come so far. Called, and left, with the lock held once."""
+    def _reaches(self, reached: Callable[[], bool]) -> bool:
+        """Whether the thread comes so far in time. Called, and left, with the lock held once."""
         end = time.monotonic() + TIMEOUT
         self._changed.notify_all()
         while self._thread is not None and not reached():
             if time.monotonic() > end:
-                raise ConnectionError(f"{_without_secrets(self.url)}: is not read from")
+                return False
             connection = self._connection
             self._changed.release()
             try:
@@ -308,6 +313,7 @@ class _Server:
                 self._changed.acquire()
             if not reached():
                 self._changed.wait(0.01)
+        return True
 
     # the thread
 
@@ -363,7 +369,7 @@ class _Server:
             if not self._choose():
                 return False
             streams = list(self._read.values())
-        client = self._new_client(2 * BLOCK)
+        client = self._new_client(BLOCK + TIMEOUT)
         patience = client.connection_pool.connection_kwargs["socket_timeout"]
         block = BLOCK if patience is None else min(BLOCK, patience / 2)
         with contextlib.closing(client), contextlib.closing(client.client()) as connection:
@@ -377,7 +383,7 @@ class _Server:
                     if not self._choose():
                         return False
                     places = {key: stream.at_text() for key, stream in self._read.items()}
-                answer = connection.xread(places, count=COUNT, block=int(block * 1000))
+                answer = connection.xread(places, count=COUNT, block=max(int(block * 1000), 1))
                 for key, entries in _streams(answer):
                     if (found := self._read.get(key)) is not None:
                         found.take(entries)

@@ -68,7 +68,10 @@ class Source(Protocol):
         """One that reads what is sent from now on."""
 
     def spare(self) -> Reader | None:
-        """One for a child that is about to be forked; None where it cannot be made but in the child."""
+        """One for a child that is about to be forked; None where it is made by `in_child`."""
+
+    def in_child(self) -> Reader:
+        """One that reads what is sent from the fork on, in the child; waits for nobody."""
 
 
 class LocalReader:
@@ -306,7 +309,7 @@ class Subscription(Generic[M]):
     def after_fork_in_child(self) -> None:
         spare, self._spare = self._spare, None
         if not self._reader.closed:
-            self._begin(spare or self._source.reader())
+            self._begin(spare or self._source.in_child())
 
 
 def _wait(descriptor: int, timeout: float | None) -> None:

@@ -39,7 +39,7 @@ class _Workers:
     def __init__(self, name: str) -> None:
         self._channel = Channel(name)
         self.send = self._channel.send
-        self.reader = self.spare = self._channel.reader
+        self.reader = self.spare = self.in_child = self._channel.reader
 
 
 class Exchange(Generic[M]):
@@ -153,6 +153,8 @@ class _Within:
                 if reader is not None:
                     reader.put(message)
         for task in tasks:
+            if task not in self._tasks:  # by now
+                continue
             try:
                 task.send(message)
             except Exception as error:
@@ -206,6 +208,8 @@ class _Place:
 
     def spare(self) -> None:
         return None
+
+    in_child = reader
 
 
 class _Across:
