@@ -15,7 +15,8 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -125,12 +126,11 @@ def test_two_readers_of_a_descriptor_are_refused_by_name(
     first = scheduler.new_task(receive(one), name="first")
     second = scheduler.new_task(receive(one), name="second")
     third = scheduler.new_task(receive(one), name="third")
-    with pytest.raises(RuntimeError, match="'second'.*readable.*'first'"):
+    for _ in range(3):
         scheduler.turn(0)
-        scheduler.turn(0)
-        scheduler.turn(0)
+    with pytest.raises(RuntimeError, match=r"'second'.*readable.*'first'"):
         second.result()
-    with pytest.raises(RuntimeError, match="'third'"):
+    with pytest.raises(RuntimeError, match=r"'third'.*readable.*'first'"):
         third.result()
     other.send(b"x")
     scheduler.run()
@@ -142,12 +142,12 @@ def test_a_descriptor_that_was_closed_raises(how: str, scheduler: TaskScheduler)
     one, other = socket.socketpair()
 
     def wait() -> Steps:
-        with pytest.raises(OSError, match="closed|descriptor") as caught:
+        with pytest.raises(OSError, match=r"closed|descriptor") as caught:
             yield from receive(one)
         return caught.value.errno
 
     def wait_for_the_number() -> Steps:
-        with pytest.raises(OSError, match="closed|descriptor") as caught:
+        with pytest.raises(OSError, match=r"closed|descriptor") as caught:
             yield writable(number) if blocked else readable(number)
         return caught.value.errno
 
@@ -325,7 +325,7 @@ def test_tasks_and_threads_share_a_queue(scheduler: TaskScheduler) -> None:
     scheduler.run()
     for thread in threads:
         thread.join(PATIENCE)
-    assert sorted(sum(taken, [])) == list(range(count))
+    assert sorted(chain.from_iterable(taken)) == list(range(count))
     assert all(mine == sorted(mine) for mine in taken)
 
 
@@ -446,7 +446,7 @@ def test_a_task_that_waits_for_itself_is_told(scheduler: TaskScheduler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "named"), [(1, "1, a int"), ("word", "'word', a str"), ((x for x in ()), "yield from")]
+    ("what", "named"), [(1, "1, a int"), ("word", "'word', a str"), (nothing(), "yield from")]
 )
 def test_what_cannot_be_waited_for_is_named(what: object, named: str, scheduler: TaskScheduler) -> None:
     def wrong() -> Steps:
@@ -698,85 +698,16 @@ def test_ctrl_c_leaves_a_scheduler_that_runs_on(scheduler: TaskScheduler) -> Non
     assert task.result() == "end"
 
 
-def test_a_signal_at_any_moment_loses_no_task(scheduler: TaskScheduler) -> None:
-    """Handlers that raise, hundreds of times, wherever the scheduler is just then."""
-
-    class Struck(BaseException):
-        pass
-
-    items: PollableQueue[int] = PollableQueue()
-    goal = 300
-    strikes = 0
-
-    def strike(_number: int, _frame: Any) -> None:
-        nonlocal strikes
-        strikes += 1
-        raise Struck
-
-    def persistent(step: Callable[[], Steps]) -> Steps:
-        done = 0
-        while done < goal:
-            try:
-                yield from step()
-                done += 1
-            except (Struck, InterruptedError):
-                pass
-        return done
-
-    def talk(one: socket.socket, other: socket.socket) -> Steps:
-        other.send(b"x")
-        yield readable(one, timeout=PATIENCE)
-        one.recv(1)
-        yield writable(one)
-
-    def nap() -> Steps:
-        yield sleep(0.0001)
-
-    def pass_on() -> Steps:
-        items.put(1)
-        yield within(PATIENCE, items)
-
-    def ask() -> Steps:
-        yield scheduler.new_task(nothing())
-
-    pairs = [socket.socketpair() for _ in range(4)]
-    for pair in pairs:
-        for sock in pair:
-            sock.setblocking(False)
-    steps: list[Callable[[], Steps]] = [lambda pair=pair: talk(*pair) for pair in pairs]  # type: ignore[misc]
-    tasks = [scheduler.new_task(persistent(step)) for step in [*steps, nap, nap, pass_on, pass_on, ask]]
-    before = signal.signal(signal.SIGPROF, strike)
-    left = 0
-    try:
-        while scheduler.tasks:
-            try:
-                signal.setitimer(signal.ITIMER_PROF, 0.0003, 0.0003)
-                scheduler.run()
-                signal.setitimer(signal.ITIMER_PROF, 0)
-            except (Struck, InterruptedError):
-                left += 1
-                if left > 20:
-                    # Enough; without more of them it comes to its end.
-                    signal.setitimer(signal.ITIMER_PROF, 0)
-                    scheduler.run()
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-        for one, other in pairs:
-            one.close()
-            other.close()
-    assert strikes
-    ended = [task.exception() for task in tasks]
-    assert all(error is None or isinstance(error, (Struck, InterruptedError)) for error in ended), ended
-
-
 def test_handlers_of_signals_give_orders(scheduler: TaskScheduler) -> None:
+    def wait() -> Steps:
+        yield concurrent.futures.Future()
+
     def handle(_number: int, _frame: Any) -> None:
         waiting.cancel()
         made.append(scheduler.new_task(nothing()))
 
     made: list[Task[Any]] = []
-    waiting = scheduler.new_task((lambda: (yield concurrent.futures.Future()))())
+    waiting = scheduler.new_task(wait())
     before = signal.signal(signal.SIGUSR1, handle)
     try:
         threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGUSR1]).start()

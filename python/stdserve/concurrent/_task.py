@@ -130,7 +130,9 @@ class Task(Future[T]):
     def _end(self, result: Any, error: BaseException | None) -> None:
         """It has ended: tells everyone who waits for that."""
         if self.done():
-            # Abandoned, in a forked child.
+            # Abandoned, in a forked child; or interrupted here.
+            with self._condition:
+                self._condition.notify_all()
             return
         if error is None:
             self.set_result(result)

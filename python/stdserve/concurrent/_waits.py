@@ -171,12 +171,11 @@ class Line:
 
     def leave(self, task: Task[Any]) -> None:
         """Waits no more; if it was about to try, the next one does."""
-        tried = task is next(iter(self.tasks), None)
         self.tasks.pop(task, None)
-        if tried and self._watch is None:
-            self.wake()
-        elif not self.tasks:
+        if not self.tasks:
             self.end()
+        elif self._watch is None:
+            self.wake()
 
     def end(self) -> None:
         """Nobody waits."""
@@ -212,8 +211,11 @@ class Line:
             if self.scheduler._opened().wait(self.queue, IN, self):
                 raise Nothing from None
             raise TypeError(f"the descriptor of {self.queue!r} cannot be waited for") from None
+        scheduler = self.scheduler
+        before, scheduler._shaken = scheduler._shaken, True
         self.tasks.popitem(last=False)
         self.wake()
+        scheduler._shaken = before
         return item
 
     def __repr__(self) -> str:

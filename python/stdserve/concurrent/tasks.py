@@ -39,7 +39,6 @@ from stdserve.concurrent._waits import (
 __all__ = ["Task", "TaskCancelled", "TaskScheduler", "readable", "serve", "sleep", "within", "writable"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 #: So many descriptors are looked at a turn for having been closed, and for each of them it is so long until
 #: they are looked at again, beside what stands here for when tasks have run and when they have not.
@@ -93,6 +92,8 @@ class TaskScheduler:
         self._asleep = True
         #: A turn has begun and not come to its end.
         self._torn = False
+        #: An exception has hit a task where it is not known what was done before.
+        self._shaken = False
         self._stopping = False
         #: Its descriptor was asked for: another loop watches it.
         self._watched = False
@@ -113,9 +114,15 @@ class TaskScheduler:
         if self._closed:
             raise RuntimeError("the scheduler is closed")
         task: Task[T] = Task(self, generator, name or generator.__qualname__)
-        if self._tasks.setdefault(generator, task) is not task:
-            raise ValueError(f"{generator!r} is a task already")
-        self._post(self._begin, task, 0)
+        try:
+            if self._tasks.setdefault(generator, task) is not task:
+                raise ValueError(f"{generator!r} is a task already")
+            self._post(self._begin, task, 0)
+        except BaseException:
+            # A signal's handler has raised it: nobody will know of the task.
+            if self._tasks.get(generator) is task:
+                self._tasks.pop(generator, None)
+            raise
         return task
 
     def stop(self) -> None:
@@ -193,19 +200,21 @@ class TaskScheduler:
     ) -> None:
         self.close()
 
-    def _alone(self, function: Callable[[], R]) -> R:
+    def _alone(self, function: Callable[[], None]) -> None:
         """Calls `function`, which only one may at a time."""
         mine = [threading.get_ident()]
+        lease = self._lease
         try:
-            owner = self._lease.setdefault("owner", mine)
+            owner = lease.setdefault("owner", mine)
             if owner is not mine:
                 if owner == mine:
                     raise RuntimeError("the scheduler runs already, in this thread: a task cannot run it")
                 raise RuntimeError("the scheduler runs already, in another thread")
-            return function()
+            function()
         finally:
-            if self._lease.get("owner") is mine:
-                self._lease.pop("owner", None)
+            # Without a call, so that no signal's handler comes in between.
+            if "owner" in lease and lease["owner"] is mine:
+                del lease["owner"]
 
     def _runs_here(self) -> bool:
         return self._lease.get("owner") == [threading.get_ident()]
@@ -219,8 +228,8 @@ class TaskScheduler:
 
     def _turn(self, timeout: float | None) -> None:
         descriptors = self._opened()
-        if self._torn:
-            self._mend()
+        if self._torn or self._shaken:
+            self._mend(descriptors)
         self._torn = True
         self._asleep = True
         descriptors.poll(self._patience(timeout))
@@ -252,7 +261,7 @@ class TaskScheduler:
 
     def _patience(self, timeout: float | None) -> float:
         """How long the next wait for descriptors may take."""
-        if self._ready or self._inbox:
+        if self._ready or self._inbox or self._shaken:
             return 0
         patience = _LONGEST if timeout is None else min(max(timeout, 0), _LONGEST)
         until = self._next()
@@ -268,7 +277,7 @@ class TaskScheduler:
     def _announce(self) -> None:
         """Makes its descriptor readable when the next turn is due."""
         descriptors = self._opened()
-        if self._ready or self._inbox or self._torn:
+        if self._ready or self._inbox or self._torn or self._shaken:
             descriptors.ring()
         until = self._next()
         descriptors.ring_after(None if until is None else max(until - self._clock(), 0))
@@ -329,7 +338,7 @@ class TaskScheduler:
     # What tasks do.
 
     def _begin(self, task: Task[Any], _number: int) -> None:
-        if task._place is NEW:
+        if task._place is NEW and task._generator in self._tasks:
             self._resume(task)
 
     def _resume(self, task: Task[Any], error: BaseException | None = None) -> None:
@@ -378,8 +387,8 @@ class TaskScheduler:
         except BaseException as raised:
             if task._is_suspended():
                 # It could not wait for what it yielded, or a signal's handler raised an exception in between.
+                self._shaken = True
                 self._leave(task)
-                task._alarm = None
                 self._resume(task, raised)
             elif isinstance(raised, StopIteration):
                 self._end(task, raised.value, None)
@@ -442,29 +451,30 @@ class TaskScheduler:
 
     # When all is not well.
 
-    def _mend(self) -> None:
-        """Finds what a turn that was torn by an exception has left undone."""
-        self._opened().check_all()
-        current = self._current
-        if current is not None and current._generator.gi_frame is None:
-            current._end(*(current._outcome or (None, _lost())))
-            self._tasks.pop(current._generator, None)
+    def _mend(self, descriptors: Descriptors) -> None:
+        """Finds what was left undone where an exception came in between: in a step, or anywhere in a turn."""
+        self._shaken = False
+        if self._torn:
+            descriptors.check_all()
+            current = self._current
+            if current is not None and not current._is_suspended():
+                current._end(*(current._outcome or (None, _lost())))
+                self._tasks.pop(current._generator, None)
         for line in tuple(self._lines.values()):
             watch = line._watch
             if watch is None or watch.reader is not line:
-                line._watch = None
                 line.wake()
         queued = set(self._ready)
         for task in tuple(self._tasks.values()):
-            watch = task._watch
+            place, watch = task._place, task._watch
             if task._ready:
                 if task not in queued:
                     self._ready.append(task)
-            elif watch is not None and task not in (watch.reader, watch.writer):
+            elif watch is not None and task is not watch.reader and task is not watch.writer:
                 task.wake()
-            elif task._place is NEW:
+            elif place is NEW or (hasattr(place, "add_done_callback") and place.done()):
                 self._resume(task)
-            elif task is current and task._place is None:
+            elif place is None and task is self._current:
                 self._resume(task, _lost())
         self._current = None
         self._sort_alarms()
