@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(test, loom))]
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use super::kernel::Futex;
+
 /// Names that there can be.
 pub const NAMES: usize = 1 << 16;
-/// Places of the table in which names are looked up: at most half are taken.
-pub(super) const SLOTS: usize = 2 * NAMES;
 
 /// Words of a record before its bytes.
 pub(super) const HEAD: u64 = 4;
@@ -37,7 +37,7 @@ pub(super) struct Counters {
     /// How many of the records are linked: all, or all but one.
     pub(super) linked: AtomicU32,
     /// How many records there are (modulo 2³²). One is there from the moment that this counts it. The futex.
-    pub(super) bell: AtomicU32,
+    pub(super) bell: Futex,
     /// Whether somebody waits for the bell.
     pub(super) awaited: AtomicU32,
 }
@@ -76,9 +76,9 @@ impl<'m> Layout<'m> {
         self.words.len()
     }
 
-    /// The word at a position.
-    pub(super) fn word(&self, position: u64) -> &'m AtomicU64 {
-        &self.words[(position % self.capacity()) as usize]
+    /// The word at a position, or so many behind it. What was read may be any number.
+    pub(super) fn word(&self, position: u64, offset: u64) -> &'m AtomicU64 {
+        &self.words[(position.wrapping_add(offset) % self.capacity()) as usize]
     }
 
     /// Whether what was read from a position before was not overwritten meanwhile.
@@ -91,7 +91,7 @@ impl<'m> Layout<'m> {
 
     /// Where the records end. Under the lock.
     pub(super) fn end(&self) -> u64 {
-        self.end_of(self.counters.bell.load(Ordering::Relaxed))
+        self.end_of(self.counters.bell.get())
     }
 
     /// Where that many records end, if they are the last or the last but one.
@@ -102,7 +102,7 @@ impl<'m> Layout<'m> {
     /// The fixed part of the record at a position. `None`: it is overwritten.
     pub(super) fn head(&self, position: u64) -> Option<Head> {
         let words: [u64; HEAD as usize] =
-            std::array::from_fn(|offset| self.word(position + offset as u64).load(Ordering::Acquire));
+            std::array::from_fn(|offset| self.word(position, offset as u64).load(Ordering::Acquire));
         self.is_there(position).then(|| Head::decode(words))
     }
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::layout::{Counters, Layout, NAMES, Name, SLOTS};
+use super::layout::{Counters, Layout, NAMES, Name};
 use super::lock::RobustMutex;
 
+/// Places of the table in which names are looked up: at most half are taken.
+const SLOTS: usize = 2 * NAMES;
 /// The smallest ring, in bytes.
 const LEAST: usize = 64 << 10;
 

@@ -9,30 +9,48 @@
 //! descriptors, and [`process`] what a process has of all this.
 
 mod bell;
+mod death;
+#[cfg(not(all(test, loom)))]
+mod kernel;
 mod layout;
+#[cfg(not(all(test, loom)))]
 mod lock;
+#[cfg(not(all(test, loom)))]
 mod mapping;
+#[cfg(all(test, loom))]
+mod model;
 mod names;
+#[cfg(not(all(test, loom)))]
 mod process;
 mod reading;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod waiting;
 mod writing;
 
+#[cfg(all(test, loom))]
+use loom::sync::atomic::Ordering;
 use std::io;
+#[cfg(not(all(test, loom)))]
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use layout::NAMES;
+#[cfg(not(all(test, loom)))]
 pub use process::{Process, forks, here, share, shared};
 pub use reading::{Cursor, Fill, Item};
 pub use waiting::{Post, Waiter};
 pub use writing::MAX_GAP;
 
 use layout::Layout;
-use lock::Guard;
-use mapping::Mapping;
+#[cfg(all(test, loom))]
+use model as kernel;
+#[cfg(all(test, loom))]
+use model::{Guard, Mapping};
 use names::Keys;
 use writing::Content;
+#[cfg(not(all(test, loom)))]
+use {lock::Guard, mapping::Mapping};
 
 /// Bytes of a ring of which nothing else was said.
 pub const DEFAULT: usize = 8 << 20;
@@ -194,6 +212,6 @@ impl Memory {
 
     /// Waits for the bell to count something else.
     fn wait(&self, heard: u32) {
-        self.layout().counters.wait(heard);
+        self.layout().counters.bell.wait(heard);
     }
 }

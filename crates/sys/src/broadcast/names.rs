@@ -10,6 +10,7 @@ use loom::sync::atomic::Ordering;
 #[cfg(not(all(test, loom)))]
 use std::sync::atomic::Ordering;
 
+use super::death;
 use super::layout::{Layout, NAMES};
 
 /// What hashes names.
@@ -58,9 +59,11 @@ impl Layout<'_> {
         let name = self.names.get(index as usize).filter(|_| index < NAMES as u64).ok_or(Full)?;
         for (word, value) in name.key.iter().zip(key) {
             word.store(value, Ordering::Relaxed);
+            death::point();
         }
         // In this order: whoever dies between the two leaves a name that nobody finds, and not two in one place.
         self.counters.names.store(index + 1, Ordering::Relaxed);
+        death::point();
         self.slots[slot].store(index as u32 + 1, Ordering::Release);
         Ok(index as u32)
     }

@@ -6,7 +6,6 @@ use loom::sync::atomic::Ordering;
 use std::sync::atomic::Ordering;
 
 use super::layout::{HEAD, Head, Layout};
-use super::writing::decode;
 
 /// Where a reader looks that was overtaken: in so many eighths of the ring, the newest. Fewer each time that it is
 /// overtaken again before it has one message, so that it gets somewhere however fast the writers are.
@@ -164,21 +163,18 @@ impl Cursor {
         let capacity = layout.capacity();
         let floor = layout.counters.reserved.load(Ordering::Relaxed).saturating_sub(capacity / 8 * kept);
         let mut place = name.last.load(Ordering::Acquire).checked_sub(1);
-        let (mut found, mut oldest) = (None, None);
+        let mut found = None;
         while let Some(start) = place
             && let Some(head) = layout.head(start)
             && head.index == self.index
+            && head.number > self.seen
         {
-            if head.number <= self.seen {
-                // Nothing is missing.
-                found = oldest;
-                break;
-            }
             if found.is_none() || start >= floor {
                 found = Some(start);
             }
-            oldest = Some(start);
-            if head.number == self.seen + 1 {
+            // It need not be there any more when it is found to be the one: then this is done again.
+            let span = if head.is_gap { layout.gap(start).0 } else { 1 };
+            if head.number.wrapping_sub(span) <= self.seen {
                 return Next::At(start);
             }
             place = head.previous.filter(|previous| *previous < start);
@@ -198,9 +194,9 @@ impl Cursor {
         if head.index != self.index || head.number <= self.seen || length > layout.max_message() {
             return Err(Unread::Foreign);
         }
-        let word = |place: u64| layout.word(start + HEAD + place).load(Ordering::Relaxed);
+        let word = |place: u64| layout.word(start, HEAD + place).load(Ordering::Relaxed);
         let item = if head.is_gap {
-            let (count, exact) = decode(word);
+            let (count, exact) = layout.gap(start);
             Item::Missed { count, exact }
         } else {
             let mut fill = |bytes: &mut [u8]| {

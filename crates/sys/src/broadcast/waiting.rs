@@ -6,13 +6,21 @@
 //! are, nobody wakes it: writers that are faster than the readers make no system calls.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+#[cfg(not(all(test, loom)))]
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+#[cfg(not(all(test, loom)))]
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+#[cfg(not(all(test, loom)))]
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use rustix::event::EventfdFlags;
+#[cfg(all(test, loom))]
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(all(test, loom))]
+use loom::sync::{Mutex, MutexGuard};
 
+use super::kernel::Descriptor;
 use super::{Cursor, Memory};
 
 /// How long a reader that has nothing waits for the lock of the writers: longer only where one was stopped in the middle.
@@ -27,13 +35,14 @@ struct Inner {
     /// Those whose descriptor is not readable.
     quiet: Vec<Weak<Signal>>,
     /// The notifier runs.
+    #[cfg(not(all(test, loom)))]
     started: bool,
 }
 
 /// A descriptor, and what its reader has seen.
 #[derive(Debug)]
 struct Signal {
-    descriptor: OwnedFd,
+    descriptor: Descriptor,
     index: u32,
     seen: AtomicU64,
     /// The descriptor is readable. Changed under the lock of the post.
@@ -67,23 +76,23 @@ impl Post {
         !inner.quiet.is_empty()
     }
 
-    /// What the notifier does, for ever.
-    fn notify(&self, memory: &Memory) {
-        let mut awaited = true;
+    /// What the notifier does between two times that it waits: makes readable what there is to read, and has itself
+    /// expected if there is anybody to whom it matters. Returns what the bell counted before that.
+    pub(super) fn go_round(&self, memory: &Memory, awaited: &mut bool) -> u32 {
         loop {
-            let heard = memory.expect(awaited);
+            let heard = memory.expect(*awaited);
             let left = self.look(memory);
-            if left && !awaited {
-                // One that came after the last look, when nobody was expected.
-                awaited = true;
-                continue;
+            // One may have come since the last look, when nobody was expected.
+            let again = left && !*awaited;
+            *awaited = left;
+            if !again {
+                return heard;
             }
-            awaited = left;
-            memory.wait(heard);
         }
     }
 
     /// Starts the notifier, if it does not run.
+    #[cfg(not(all(test, loom)))]
     fn start(&'static self, memory: &'static Memory) -> io::Result<()> {
         let mut inner = self.lock();
         if !inner.started {
@@ -91,7 +100,11 @@ impl Post {
             thread.stack_size(128 * 1024).spawn(move || {
                 // Blocking cannot fail for a mask that is valid.
                 let _ = crate::signals::block_for_crew();
-                self.notify(memory);
+                let mut awaited = true;
+                loop {
+                    let heard = self.go_round(memory, &mut awaited);
+                    memory.wait(heard);
+                }
             })?;
             inner.started = true;
         }
@@ -102,13 +115,11 @@ impl Post {
 impl Signal {
     fn raise(&self) {
         self.loud.store(true, Ordering::Relaxed);
-        // Of its 64 bits one is used: there is room.
-        let _ = rustix::io::write(&self.descriptor, &1_u64.to_ne_bytes());
+        self.descriptor.raise();
     }
 
     fn lower(&self) {
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&self.descriptor, &mut count);
+        self.descriptor.lower();
         self.loud.store(false, Ordering::Relaxed);
     }
 }
@@ -117,7 +128,8 @@ impl Waiter {
     /// For the reader at this place. Starts the notifier where the memory is shared; in memory of one process whoever
     /// sends must [look](Post::look) himself.
     pub fn new(memory: &'static Memory, post: &'static Post, cursor: &Cursor) -> io::Result<Self> {
-        let descriptor = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let descriptor = Descriptor::new()?;
+        #[cfg(not(all(test, loom)))]
         if memory.is_shared() {
             post.start(memory)?;
         }
@@ -133,8 +145,14 @@ impl Waiter {
     }
 
     /// The descriptor, for poll(2). It lives as long as `self`.
+    #[cfg(not(all(test, loom)))]
     pub fn descriptor(&self) -> RawFd {
-        self.signal.descriptor.as_raw_fd()
+        self.signal.descriptor.as_fd().as_raw_fd()
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn poll(&self) {
+        self.signal.descriptor.poll();
     }
 
     /// After the reader has taken what it wanted: readable if there is more, else quiet until there is.

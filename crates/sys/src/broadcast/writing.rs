@@ -10,6 +10,7 @@ use loom::sync::atomic::{Ordering, fence};
 #[cfg(not(all(test, loom)))]
 use std::sync::atomic::{Ordering, fence};
 
+use super::death;
 use super::layout::{HEAD, Head, Layout, link, words_of};
 
 /// A gap whose size is given stands for at most so many messages.
@@ -29,7 +30,7 @@ impl Layout<'_> {
     /// Under the lock, and mended.
     pub(super) fn write(&self, index: u32, content: Content<'_>) {
         let Some(name) = self.names.get(index as usize) else { return };
-        let count = self.counters.bell.load(Ordering::Relaxed);
+        let count = self.counters.bell.get();
         let start = self.end();
         let coded: [u8; 16];
         let (bytes, is_gap, span) = match content {
@@ -48,26 +49,30 @@ impl Layout<'_> {
             previous: name.last.load(Ordering::Relaxed).checked_sub(1),
             next: None,
         };
-        let end = start + HEAD + words_of(bytes.len());
+        let end = start.saturating_add(HEAD + words_of(bytes.len()));
         // It never goes back: a writer that has died has overwritten what it has reserved.
         let reserved = self.counters.reserved.load(Ordering::Relaxed).max(end);
         self.counters.reserved.store(reserved, Ordering::Relaxed);
         // Whoever sees one of the words below sees the mark too.
         fence(Ordering::Release);
-        for (place, word) in (start..).zip(head.encode()) {
-            self.word(place).store(word, Ordering::Relaxed);
+        death::point();
+        for (place, word) in (0..).zip(head.encode()) {
+            self.word(start, place).store(word, Ordering::Relaxed);
+            death::point();
         }
-        for (place, bytes) in (start + HEAD..).zip(bytes.chunks(size_of::<u64>())) {
+        for (place, bytes) in (HEAD..).zip(bytes.chunks(size_of::<u64>())) {
             let mut word = [0; size_of::<u64>()];
             word[..bytes.len()].copy_from_slice(bytes);
-            self.word(place).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+            self.word(start, place).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+            death::point();
         }
         self.counters.ends[(count.wrapping_add(1) & 1) as usize].store(end, Ordering::Relaxed);
+        death::point();
     }
 
     /// Links the last record, if whoever wrote it did not. Under the lock; before anything is written, and after.
     pub(super) fn mend(&self) {
-        let count = self.counters.bell.load(Ordering::Relaxed);
+        let count = self.counters.bell.get();
         if self.counters.linked.load(Ordering::Relaxed) == count {
             return;
         }
@@ -79,15 +84,25 @@ impl Layout<'_> {
             if let Some(previous) =
                 head.previous.filter(|previous| *previous < start && self.is_there(*previous))
             {
-                self.word(previous + HEAD - 1).store(here, Ordering::Release);
+                self.word(previous, HEAD - 1).store(here, Ordering::Release);
+                death::point();
             }
-            if head.is_gap && !decode(|place| self.word(start + HEAD + place).load(Ordering::Relaxed)).1 {
+            if head.is_gap && !self.gap(start).1 {
                 name.inexact.store(head.number, Ordering::Release);
+                death::point();
             }
             name.last.store(here, Ordering::Release);
+            death::point();
             name.number.store(head.number, Ordering::Release);
+            death::point();
         }
         self.counters.linked.store(count, Ordering::Relaxed);
+    }
+
+    /// The gap that a record notes: its size, and whether that is known exactly.
+    pub(super) fn gap(&self, start: u64) -> (u64, bool) {
+        let word = |place| self.word(start, HEAD + place).load(Ordering::Relaxed);
+        (word(0).clamp(1, MAX_GAP), word(1) != 0)
     }
 }
 
@@ -97,9 +112,4 @@ fn code(count: u64, exact: bool) -> [u8; 16] {
     bytes[..8].copy_from_slice(&count.to_ne_bytes());
     bytes[8..].copy_from_slice(&u64::from(exact).to_ne_bytes());
     bytes
-}
-
-/// A gap's size, and whether that is known exactly.
-pub(super) fn decode(word: impl Fn(u64) -> u64) -> (u64, bool) {
-    (word(0).clamp(1, MAX_GAP), word(1) != 0)
 }
