@@ -98,9 +98,9 @@ impl Examiner {
     }
 
     fn slow(&mut self, interpreter: &dyn Interpreter, late: &Late) {
-        let stacks = self.stacks(interpreter, late.id);
+        let stacks = self.stacks(interpreter, late.request.id);
         // It may have ended meanwhile: then it is not worth a word.
-        let Some(own) = stacks.iter().find(|stack| stack.request == Some(late.id)) else { return };
+        let Some(own) = stacks.iter().find(|stack| stack.request == Some(late.request.id)) else { return };
         if !self.places.is_due(&own.place, Instant::now()) {
             return;
         }
@@ -116,9 +116,9 @@ impl Examiner {
             Told::Answered => "its answer was complete",
             Told::Nobody => "its client had gone, or had its answer",
         };
-        let stacks = self.stacks(interpreter, late.id);
-        let is_in = stacks.iter().any(|stack| stack.request == Some(late.id));
-        let raised = interpreter.end_request(late.id);
+        let stacks = self.stacks(interpreter, late.request.id);
+        let is_in = stacks.iter().any(|stack| stack.request == Some(late.request.id));
+        let raised = interpreter.end_request(late.request.id);
         let mut text = format!("request timed out: {}\n", describe(late, outcome));
         if !is_in {
             text.push_str("  its thread had come out of the application before it could be looked at\n");
@@ -209,11 +209,11 @@ fn describe(late: &Late, outcome: &str) -> String {
 
 /// A request: line, client and number.
 fn who(late: &Late) -> String {
-    let peer = match late.peer {
+    let peer = match late.request.peer {
         Peer::Ip(address) => address.to_string(),
         Peer::Unix => "a local process".to_owned(),
     };
-    match late.client {
+    match late.request.origin.address {
         Some(client) => {
             format!("{} from {client} by way of {peer} (request {})", line(late), late.request_id)
         }
@@ -223,7 +223,7 @@ fn who(late: &Late) -> String {
 
 /// Method and target. No control characters: a request that has any in its target is refused.
 fn line(late: &Late) -> String {
-    let head = &late.head;
+    let head = &late.request.head;
     if head.method().is_empty() {
         return "a handler".to_owned();
     }
@@ -249,7 +249,8 @@ fn memory_used() -> String {
 /// Adds stacks to a text. `known`: requests whose ids are known; others are told by their numbers.
 fn show(text: &mut String, stacks: &[Stack], known: &[Late]) {
     for stack in stacks {
-        let id = |number| known.iter().find(|late| late.id == number).map(|late| late.request_id.clone());
+        let id =
+            |number| known.iter().find(|late| late.request.id == number).map(|late| late.request_id.clone());
         let request = stack.request.map_or_else(String::new, |number| {
             format!(", in request {}", id(number).unwrap_or_else(|| format!("number {number}")))
         });

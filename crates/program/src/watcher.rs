@@ -1,7 +1,6 @@
 //! Who watches a worker's loop: the access log, and the worker's row of the scoreboard.
 
 use std::io;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stdserve_config::{AccessFormat, LogFormat, Settings};
 use stdserve_proto::access_log::{self, Entry, Format, Time};
-use stdserve_proto::forwarded::{Origin, Scheme};
-use stdserve_proto::h1::RequestHead;
-use stdserve_server::{Load, Observer, Peer, Record, Started, Traffic, Waiting};
+use stdserve_proto::forwarded::Scheme;
+use stdserve_server::{InHand, Load, Observer, Record, Traffic};
 use stdserve_sys::log_writer::{LogFile, LogWriter};
-use stdserve_sys::process;
 use stdserve_sys::scoreboard::{self, Row, Scoreboard, State};
 
 use crate::log::{self, ErrorLog};
@@ -87,39 +84,22 @@ impl Clock {
     }
 }
 
-/// What of a request identifies it for an operator.
-struct Known<'a> {
-    id: u64,
-    peer: Peer,
-    origin: &'a Origin,
-    head: &'a RequestHead,
-    queued: Instant,
-}
-
-impl Known<'_> {
-    /// As it is written into the scoreboard; `taken`: when, and by which thread.
-    fn entry(&self, clock: &Clock, taken: Option<(Instant, u32)>) -> scoreboard::Entry<'_> {
-        let head = self.head;
-        let line: [&[u8]; 5] = if head.method().is_empty() {
-            [b""; 5]
-        } else {
-            [head.method(), b" ", head.target(), b" ", head.version().as_str().as_bytes()]
-        };
-        scoreboard::Entry {
-            id: self.id,
-            arrived: clock.millis(self.queued),
-            began: taken.map(|(began, _)| clock.millis(began)),
-            thread: taken.map_or(0, |(_, thread)| thread),
-            client: self.origin.address.or(address(self.peer)),
-            line,
-        }
-    }
-}
-
-fn address(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix => None,
+/// What is in hand, as it is written into the scoreboard.
+fn entry<'a>(in_hand: &InHand<'a>, clock: &Clock) -> scoreboard::Entry<'a> {
+    let InHand { request, taken } = *in_hand;
+    let head = &request.head;
+    let line: [&[u8]; 5] = if head.method().is_empty() {
+        [b""; 5]
+    } else {
+        [head.method(), b" ", head.target(), b" ", head.version().as_str().as_bytes()]
+    };
+    scoreboard::Entry {
+        id: request.id,
+        arrived: clock.millis(request.queued),
+        began: taken.map(|(began, _)| clock.millis(began)),
+        thread: taken.map_or(0, |(_, thread)| thread),
+        client: request.client(),
+        line,
     }
 }
 
@@ -170,21 +150,15 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
-    fn began(&self, seat: usize, started: &Started<'_>) {
-        let Some(row) = self.row() else { return };
-        let Started { id, peer, origin, head, queued, started } = *started;
-        row.queue_time.observe(started.saturating_duration_since(queued));
-        if seat < scoreboard::RUNNING {
-            let known = Known { id, peer, origin, head, queued };
-            let thread = process::this_thread();
-            row.in_hand.begin(seat, &known.entry(&self.clock, Some((started, thread))));
+    fn took(&self, waited: Duration) {
+        if let Some(row) = self.row() {
+            row.queue_time.observe(waited);
         }
     }
 
-    fn left(&self, seat: usize, took: Duration) {
+    fn left(&self, inside: Duration) {
         if let Some(row) = self.row() {
-            row.app_time.observe(took);
-            row.in_hand.end(seat);
+            row.app_time.observe(inside);
         }
     }
 
@@ -196,24 +170,23 @@ impl Observer for Watcher {
         }
     }
 
-    fn waiting(&self, requests: &mut dyn Iterator<Item = Waiting<'_>>) {
-        let Some(row) = self.row() else { return };
-        row.in_hand.wait(|write| {
-            for Waiting { id, peer, origin, head, queued } in requests {
-                if !write(&Known { id, peer, origin, head, queued }.entry(&self.clock, None)) {
-                    break;
-                }
-            }
-        });
+    fn in_hand(&self, requests: &mut dyn Iterator<Item = InHand<'_>>) {
+        if let Some(row) = self.row() {
+            row.in_hand.tell(requests.map(|in_hand| entry(&in_hand, &self.clock)));
+        }
     }
 
-    fn ended(&self, record: &Record<'_>) {
-        if let Some(row) = self.row() {
-            row.requests.fetch_add(1, Ordering::Relaxed);
-            row.count_status(if record.aborted { 0 } else { record.status });
-        }
-        if let Some(access) = &self.access {
-            access.writer.append(|line| render(&access.format, record, self.pid, line));
+    fn ended(&self, records: &mut dyn Iterator<Item = Record<'_>>) {
+        let row = self.row();
+        let mut access = self.access.as_ref().map(|access| (access, access.writer.lines(), Moment::now()));
+        for record in records {
+            if let Some(row) = row {
+                row.requests.fetch_add(1, Ordering::Relaxed);
+                row.count_status(if record.aborted { 0 } else { record.status });
+            }
+            if let Some((access, lines, now)) = &mut access {
+                lines.add(|line| render(&access.format, &record, now, self.pid, line));
+            }
         }
     }
 
@@ -248,28 +221,41 @@ impl Observer for Watcher {
     }
 }
 
+/// One moment, by both clocks.
+struct Moment {
+    instant: Instant,
+    /// Since 1970.
+    unix: Duration,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix }
+    }
+}
+
 /// The line of an exchange in the access log.
-fn render(format: &Format, record: &Record<'_>, pid: u32, line: &mut Vec<u8>) {
-    // `record.ended` is when the turn began: a request that came and went within one would have taken no time.
-    let duration = record.queued.elapsed();
-    let came = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(duration);
-    let head = record.head;
+fn render(format: &Format, record: &Record<'_>, now: &Moment, pid: u32, line: &mut Vec<u8>) {
+    let request = record.request;
+    let duration = now.instant.saturating_duration_since(request.queued);
+    let came = now.unix.saturating_sub(duration);
+    let head = &request.head;
     let known = !head.method().is_empty();
-    let id = record.request_id();
     let entry = Entry {
         time: Time { seconds: came.as_secs() as i64, micros: came.subsec_micros(), offset: 0 },
-        remote: record.origin.address.or(address(record.peer)),
+        remote: request.client(),
         method: head.method(),
         target: head.target(),
         path: head.path(),
         query: head.query(),
         protocol: if known { head.version().as_str() } else { "" },
-        scheme: record.origin.scheme.map_or("http", Scheme::as_str),
+        scheme: request.origin.scheme.map_or("http", Scheme::as_str),
         status: record.status,
         sent: record.sent,
         duration,
         pid,
-        id: id.as_str(),
+        id: &|out| out.extend_from_slice(record.request_id().as_str().as_bytes()),
         aborted: record.aborted,
         request: &|name| head.field(name),
         response: &|name| answer_field(record.answer, name),

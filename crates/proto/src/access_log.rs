@@ -45,8 +45,8 @@ pub struct Entry<'a> {
     pub duration: Duration,
     /// The worker's process id.
     pub pid: u32,
-    /// The request's id.
-    pub id: &'a str,
+    /// Appends the request's id: letters, digits and what need not be escaped anywhere.
+    pub id: &'a dyn Fn(&mut Vec<u8>),
     /// The connection was cut before the answer was whole.
     pub aborted: bool,
     /// Finds a header field of the request by its name in lower case.

@@ -1,12 +1,9 @@
 //! Who is told of requests that take too long.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stdserve_proto::h1::RequestHead;
-
-use crate::exchange::Peer;
+use crate::request::Request;
 
 /// Something that takes too long.
 #[derive(Debug)]
@@ -24,16 +21,10 @@ pub enum Case {
 /// A request that a thread of the crew is in.
 #[derive(Debug, Clone)]
 pub struct Late {
-    /// The request's number.
-    pub id: u64,
+    /// It.
+    pub request: Arc<Request>,
     /// The request's id.
     pub request_id: String,
-    /// Its head; empty for a connection or a datagram.
-    pub head: Arc<RequestHead>,
-    /// Who is connected.
-    pub peer: Peer,
-    /// The client's address, where a trusted proxy has told it.
-    pub client: Option<IpAddr>,
     /// How long it waited for a thread.
     pub waited: Duration,
     /// How long it has been in the application.

@@ -68,7 +68,7 @@ impl Datagram {
 
     /// A number of this datagram, unlike that of any other of this process.
     pub fn id(&self) -> u64 {
-        self.inner.as_ref().map_or(0, |inner| inner.id)
+        self.inner.as_ref().map_or(0, |inner| inner.request.id)
     }
 
     /// The socket, which receives others too: non-blocking.

@@ -22,6 +22,7 @@ use crate::crew::{Crew, Done, End};
 use crate::datagram::Received;
 use crate::incoming::Passage;
 use crate::link::{Link, Sent, Tail};
+use crate::request::Request;
 use crate::request_id::{RequestId, has_field};
 use crate::routes::Route;
 use crate::stream::{Gone, Stream};
@@ -87,7 +88,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) struct Inner {
     /// Shared with whoever watches over the time that it takes.
-    pub(crate) head: Arc<RequestHead>,
+    pub(crate) request: Arc<Request>,
     pub(crate) body: Body,
     /// The body is read while the service runs.
     pub(crate) passage: Option<Arc<Passage>>,
@@ -103,14 +104,7 @@ pub(crate) struct Inner {
     pub(crate) tail: Option<Tail>,
     encoder: Option<ResponseEncoder>,
     pub(crate) link: Option<Arc<Link>>,
-    /// Slot and generation of the connection, and which of its exchanges this is.
-    pub(crate) token: usize,
-    pub(crate) number: u32,
-    pub(crate) id: u64,
-    pub(crate) peer: Peer,
-    pub(crate) origin: Origin,
     pub(crate) listener: Option<Arc<ListenerInfo>>,
-    pub(crate) queued: Instant,
     /// When it is answered 503 if no thread has taken it.
     pub(crate) deadline: Instant,
     /// Whether the connection may be used again: what the client wants and the server allows.
@@ -162,7 +156,7 @@ impl Drop for Place {
 impl Inner {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            head: Arc::default(),
+            request: Arc::new(Request::new(now)),
             body: Body::Empty,
             passage: None,
             raw: None,
@@ -172,13 +166,7 @@ impl Inner {
             tail: None,
             encoder: None,
             link: None,
-            token: 0,
-            number: 0,
-            id: 0,
-            peer: Peer::Unix,
-            origin: Origin::default(),
             listener: None,
-            queued: now,
             deadline: now,
             keep_alive: false,
             draining: None,
@@ -189,6 +177,11 @@ impl Inner {
             sent: 0,
             outcome: None,
         }
+    }
+
+    /// The request, to be written: while no other has it, which is until the crew has.
+    pub(crate) fn request_mut(&mut self) -> &mut Request {
+        Arc::make_mut(&mut self.request)
     }
 
     /// The answer is complete, or will never be.
@@ -222,11 +215,7 @@ impl Inner {
     /// Forgets the exchange and keeps its buffers, unless they have grown large.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
-        match Arc::get_mut(&mut self.head) {
-            Some(head) => head.clear(),
-            // Somebody still tells of it.
-            None => self.head = Arc::default(),
-        }
+        Request::clear(&mut self.request);
         self.body = Body::Empty;
         self.passage = None;
         self.raw = None;
@@ -240,8 +229,6 @@ impl Inner {
         self.link = None;
         self.place = None;
         self.listener = None;
-        self.origin = Origin::default();
-        self.id = 0;
         self.status = 0;
         self.answer.clear();
         self.sent = 0;
@@ -276,7 +263,7 @@ impl Exchange {
 
     /// The request's head.
     pub fn head(&self) -> &RequestHead {
-        &self.inner().head
+        &self.inner().request.head
     }
 
     /// The request's body, once; empty afterwards.
@@ -286,23 +273,22 @@ impl Exchange {
 
     /// A number of this request, unlike that of any other of this process.
     pub fn id(&self) -> u64 {
-        self.inner().id
+        self.inner().request.id
     }
 
     /// Who is connected. What trusted proxies say of the client stands in [`origin`](Self::origin).
     pub fn peer(&self) -> &Peer {
-        &self.inner().peer
+        &self.inner().request.peer
     }
 
     /// The request's id: what a trusted peer says, else one that is made of its number.
     pub fn request_id(&self) -> RequestId<'_> {
-        let inner = self.inner();
-        self.crew.settings().request_ids.of(&inner.head, inner.peer, inner.id)
+        self.crew.settings().request_ids.of(&self.inner().request)
     }
 
     /// What forwarded headers of a trusted peer say.
     pub fn origin(&self) -> &Origin {
-        &self.inner().origin
+        &self.inner().request.origin
     }
 
     /// The listener that the connection came in on.
@@ -314,18 +300,18 @@ impl Exchange {
     /// request names the mount itself, without a slash.
     pub fn path(&self) -> &[u8] {
         let inner = self.inner();
-        inner.head.path().get(inner.mount.taken..).unwrap_or_default()
+        inner.request.head.path().get(inner.mount.taken..).unwrap_or_default()
     }
 
     /// The raw path up to [`path`](Self::path): what led to the service.
     pub fn mount(&self) -> &[u8] {
         let inner = self.inner();
-        inner.head.path().get(..inner.mount.taken).unwrap_or_default()
+        inner.request.head.path().get(..inner.mount.taken).unwrap_or_default()
     }
 
     /// When the request was complete and began to wait for a thread.
     pub fn queued_at(&self) -> Instant {
-        self.inner().queued
+        self.inner().request.queued
     }
 
     /// By when a thread had to take it: it would have been answered 503 then.
@@ -368,8 +354,8 @@ impl Exchange {
         inner.out.clear();
         inner.encoder = None;
         let context = ResponseContext {
-            version: inner.head.version(),
-            head_only: inner.head.method() == b"HEAD",
+            version: inner.request.head.version(),
+            head_only: inner.request.head.method() == b"HEAD",
             keep_alive: inner.may_keep(),
         };
         inner.status = status;
@@ -487,7 +473,7 @@ fn finish_head(inner: &mut Inner, size: BodySize, crew: &Crew) -> Option<Framing
     if let Some(name) = &settings.request_id_field
         && !has_field(&inner.out, name)
     {
-        let id = settings.request_ids.of(&inner.head, inner.peer, inner.id);
+        let id = settings.request_ids.of(&inner.request);
         // The name was checked, and so was the id.
         let _ = encoder.field(&mut inner.out, name.as_bytes(), id.as_str().as_bytes());
     }

@@ -3,10 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use stdserve_proto::forwarded::Origin;
-use stdserve_proto::h1::RequestHead;
-
-use crate::exchange::Peer;
+use crate::request::Request;
 use crate::request_id::{RequestId, RequestIds};
 
 /// Takes the engine's own messages. Called by threads that run the loop: it must not wait.
@@ -33,24 +30,14 @@ impl Log for SilentLog {
 /// What is known of an exchange at its end.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// The request's number.
-    pub id: u64,
-    /// Who was connected.
-    pub peer: Peer,
-    /// What trusted proxies said.
-    pub origin: &'a Origin,
-    /// The head, whole unless the request was refused.
-    pub head: &'a RequestHead,
+    /// What was asked, and by whom.
+    pub request: &'a Request,
     /// The status that was answered; 0: none.
     pub status: u16,
     /// The answer's head, if `record_answer` is set.
     pub answer: &'a [u8],
     /// Bytes of the answer's body.
     pub sent: u64,
-    /// When the request was complete.
-    pub queued: Instant,
-    /// When the answer was complete.
-    pub ended: Instant,
     /// The connection was cut before the answer was whole.
     pub aborted: bool,
     /// Where the request's id comes from.
@@ -60,40 +47,17 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// The request's id.
     pub fn request_id(&self) -> RequestId<'a> {
-        self.request_ids.of(self.head, self.peer, self.id)
+        self.request_ids.of(self.request)
     }
 }
 
-/// What is known of a request when a thread of the crew takes it.
+/// A request that a server has in hand.
 #[derive(Debug)]
-pub struct Started<'a> {
-    /// The request's number.
-    pub id: u64,
-    /// Who is connected.
-    pub peer: Peer,
-    /// What trusted proxies say.
-    pub origin: &'a Origin,
-    /// The head; empty for connections and datagrams.
-    pub head: &'a RequestHead,
-    /// When the request was complete.
-    pub queued: Instant,
-    /// When it was taken: now.
-    pub started: Instant,
-}
-
-/// A request that waits for a thread of the crew.
-#[derive(Debug)]
-pub struct Waiting<'a> {
-    /// The request's number.
-    pub id: u64,
-    /// Who is connected.
-    pub peer: Peer,
-    /// What trusted proxies say.
-    pub origin: &'a Origin,
-    /// The head; empty for connections and datagrams.
-    pub head: &'a RequestHead,
-    /// When the request was complete.
-    pub queued: Instant,
+pub struct InHand<'a> {
+    /// It.
+    pub request: &'a Request,
+    /// When a thread of the crew took it, and that thread, as the kernel numbers it (gettid(2)); `None`: it waits for one.
+    pub taken: Option<(Instant, u32)>,
 }
 
 /// What has come and gone over a server's connections. Those that a service has to itself are not looked into.
@@ -121,23 +85,23 @@ pub struct Load {
 }
 
 /// Watches a server, and tells it of its siblings. Called by whoever runs the loop, but for
-/// [`began`](Self::began), [`left`](Self::left) and [`load`](Self::load): it must not wait.
+/// [`took`](Self::took), [`left`](Self::left) and [`load`](Self::load): it must not wait.
 pub trait Observer: Send + Sync + 'static {
-    /// A thread takes a request into the application, or a connection, or a datagram. Called by that thread, which
-    /// may hold an interpreter's lock. `seat` is the thread's number in the crew, from 0.
-    fn began(&self, seat: usize, started: &Started<'_>) {
-        let _ = (seat, started);
+    /// A thread takes a request into the application, or a connection, or a datagram, that has `waited` so long for it.
+    /// Called by that thread, which may hold an interpreter's lock.
+    fn took(&self, waited: Duration) {
+        let _ = waited;
     }
 
-    /// The thread is through with what it [began](Self::began), also with what follows the answer. Called by it. `took`:
+    /// The thread is through with what it [took](Self::took), also with what follows the answer. Called by it. `inside`:
     /// how long it was in the application.
-    fn left(&self, seat: usize, took: Duration) {
-        let _ = (seat, took);
+    fn left(&self, inside: Duration) {
+        let _ = inside;
     }
 
-    /// An exchange has ended; refused ones too.
-    fn ended(&self, record: &Record<'_>) {
-        let _ = record;
+    /// Exchanges have ended, now and together; refused ones too. There is one at least.
+    fn ended(&self, records: &mut dyn Iterator<Item = Record<'_>>) {
+        let _ = records;
     }
 
     /// So many connections are open now. Called when it changes.
@@ -155,9 +119,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = load;
     }
 
-    /// These requests wait for a thread, in the order in which they came. Called now and then while there are any, and
-    /// once when there are none any more; under the crew's lock: it must be quick, and takes only as many as it needs.
-    fn waiting(&self, requests: &mut dyn Iterator<Item = Waiting<'_>>) {
+    /// The server has these requests in hand: those that run, then those that wait for a thread, in the order in which
+    /// they came. Called while a thread is in the application for longer than a moment, ten times a second, and once when
+    /// none is any more; under the crew's lock: it must be quick, and takes only as many as it needs.
+    fn in_hand(&self, requests: &mut dyn Iterator<Item = InHand<'_>>) {
         let _ = requests;
     }
 

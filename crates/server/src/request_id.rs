@@ -5,9 +5,9 @@
 use std::fmt;
 
 use stdserve_proto::forwarded::Trust;
-use stdserve_proto::h1::RequestHead;
 
 use crate::exchange::Peer;
+use crate::request::Request;
 
 /// The field in which a trusted peer says the id, in lower case.
 const FIELD: &str = "x-request-id";
@@ -35,13 +35,13 @@ impl RequestIds {
         self.seed
     }
 
-    /// The id of a request with this head and number, from this peer.
-    pub fn of<'a>(&self, head: &'a RequestHead, peer: Peer, number: u64) -> RequestId<'a> {
-        let given = head.field(FIELD).and_then(valid).filter(|_| match peer {
+    /// The id of a request.
+    pub fn of<'a>(&self, request: &'a Request) -> RequestId<'a> {
+        let given = request.head.field(FIELD).and_then(valid).filter(|_| match request.peer {
             Peer::Ip(address) => self.trust.peer(Some(address.ip())),
             Peer::Unix => self.trust.peer(None),
         });
-        given.map_or_else(|| RequestId::made(self.seed, number), |given| RequestId(Text::Given(given)))
+        given.map_or_else(|| RequestId::made(self.seed, request.id), |given| RequestId(Text::Given(given)))
     }
 }
 
@@ -66,10 +66,10 @@ impl RequestId<'_> {
     /// The id that is made for a request where its peer says none.
     pub fn made(seed: u64, number: u64) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let (mut digits, mut bits) = ([0; 32], u128::from(seed) << 64 | u128::from(number));
-        for digit in digits.iter_mut().rev() {
-            *digit = HEX[(bits & 15) as usize];
-            bits >>= 4;
+        let bytes = (u128::from(seed) << 64 | u128::from(number)).to_be_bytes();
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
         }
         Self(Text::Made(digits))
     }

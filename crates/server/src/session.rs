@@ -33,7 +33,7 @@ pub struct SessionGuard {
 
 impl Session {
     pub(crate) fn new(socket: Transport, ahead: Vec<u8>, inner: Box<Inner>, crew: Arc<Crew>) -> Self {
-        let (peer, listener) = (inner.peer, inner.listener.clone());
+        let (peer, listener) = (inner.request.peer, inner.listener.clone());
         Self { socket, ahead, guard: SessionGuard { inner: Some(inner), peer, listener, crew } }
     }
 
@@ -49,7 +49,7 @@ impl Session {
 
     /// A number of this session, unlike that of any other of this process.
     pub fn id(&self) -> u64 {
-        self.guard.inner.as_ref().map_or(0, |inner| inner.id)
+        self.guard.inner.as_ref().map_or(0, |inner| inner.request.id)
     }
 
     /// What the engine has read of the connection before it became a session: only where

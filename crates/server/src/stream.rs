@@ -190,7 +190,7 @@ impl Stream {
         if let Some(inner) = &mut self.inner
             && let Some(link) = &inner.link
             && inner.out.is_empty()
-            && self.crew.hold(link, inner.token, data)?
+            && self.crew.hold(link, inner.request.token, data)?
         {
             inner.sent += data.len() as u64;
             return Ok(data.len());

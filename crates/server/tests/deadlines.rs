@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stdserve_server::{Case, Coroner, Exchange, Order, Settings, Told, exchanges};
-use support::{Running, ok};
+use support::{LIMIT, Running, ok};
 
 /// Hands cases to a test.
 struct Morgue(Sender<Case>);
@@ -61,14 +61,16 @@ fn a_request_whose_time_is_over_is_answered_504_and_what_it_says_later_reaches_n
     let (running, cases) = watched(with_timeout(2, 50), answer);
     let (mut stuck, mut other) = (running.connect(), running.connect());
     stuck.get("/hold");
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     other.get("/");
     assert_eq!(other.answer(), (200, b"here".to_vec()));
     let rest = String::from_utf8(stuck.rest()).unwrap();
     assert!(rest.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{rest}");
     assert!(rest.contains("\r\nConnection: close\r\n"), "{rest}");
-    let Case::TimedOut(late, Told::Refused) = cases.recv().unwrap() else { panic!("no time-out") };
-    assert_eq!(late.head.target(), b"/hold");
+    let Case::TimedOut(late, Told::Refused) = cases.recv_timeout(LIMIT).unwrap() else {
+        panic!("no time-out")
+    };
+    assert_eq!(late.request.head.target(), b"/hold");
     assert!(late.running >= Duration::from_millis(50));
     release.send(()).unwrap();
     other.get("/");
@@ -92,7 +94,7 @@ fn an_answer_that_has_begun_when_its_time_is_over_is_cut() {
     client.get("/");
     let rest = String::from_utf8(client.rest()).unwrap();
     assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("5\r\nfirst\r\n"), "{rest}");
-    assert!(matches!(cases.recv().unwrap(), Case::TimedOut(_, Told::Cut)));
+    assert!(matches!(cases.recv_timeout(LIMIT).unwrap(), Case::TimedOut(_, Told::Cut)));
     end.send(()).unwrap();
 }
 
@@ -160,11 +162,11 @@ fn what_is_slow_and_that_all_are_stuck_is_told_and_nothing_else_happens() {
     let mut clients = [running.connect(), running.connect()];
     for client in &mut clients {
         client.get("/hold");
-        enters.recv().unwrap();
+        enters.recv_timeout(LIMIT).unwrap();
     }
     let mut slow = 0;
     loop {
-        match cases.recv().unwrap() {
+        match cases.recv_timeout(LIMIT).unwrap() {
             Case::Slow(_) => slow += 1,
             Case::AllStuck(late) => {
                 assert_eq!(late.len(), 2);
@@ -186,8 +188,8 @@ fn a_server_that_ends_does_not_wait_for_a_request_whose_time_is_over() {
     let (running, cases) = watched(with_timeout(2, 20), answer);
     let mut client = running.connect();
     client.get("/hold");
-    enters.recv().unwrap();
-    cases.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
+    cases.recv_timeout(LIMIT).unwrap();
     assert!(client.rest().starts_with(b"HTTP/1.1 504 "));
     running.server.control().order(Order::Drain { within: Duration::from_secs(600) });
     assert!(running.server.wait(Some(Duration::from_secs(60))));
@@ -202,7 +204,7 @@ fn past_queue_size_the_answer_is_503_at_once_and_says_when_to_try_again() {
     let (running, _) = watched(settings, answer);
     let (mut runs, mut waits) = (running.connect(), running.connect());
     runs.get("/hold");
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     waits.get("/waits");
     while running.server.queued() < 1 {
         thread::yield_now();
@@ -234,7 +236,7 @@ fn newest_first_in_an_overload() {
     let (running, _) = watched(settings, answer);
     let mut first = running.connect();
     first.get("/hold");
-    assert_eq!(enters.recv().unwrap(), b"/hold");
+    assert_eq!(enters.recv_timeout(LIMIT).unwrap(), b"/hold");
     let begun = Instant::now();
     let mut waiting = Vec::new();
     for number in 1..=3 {
@@ -251,7 +253,7 @@ fn newest_first_in_an_overload() {
         thread::yield_now();
     }
     release.send(()).unwrap();
-    let order: Vec<_> = (0..3).map(|_| enters.recv().unwrap()).collect();
+    let order: Vec<_> = (0..3).map(|_| enters.recv_timeout(LIMIT).unwrap()).collect();
     assert_eq!(order, [b"/3", b"/2", b"/1"]);
     for client in &mut waiting {
         assert_eq!(client.answer().0, 200);

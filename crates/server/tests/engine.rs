@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stdserve_server::{Body, Exchange, Order, Settings, exchanges};
-use support::{Running, ok};
+use support::{Client, LIMIT, Running, ok};
 
 /// `/hold` tells that it runs, then waits to be let go; anything else is answered at once.
 fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
@@ -29,6 +29,20 @@ fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()
     (answer, enters, release)
 }
 
+/// Waits until the client's request is in `/hold`, or is answered. False: it is answered.
+fn is_held(client: &Client, enters: &Receiver<()>) -> bool {
+    let until = Instant::now() + LIMIT;
+    loop {
+        if enters.recv_timeout(Duration::from_millis(5)).is_ok() {
+            return true;
+        }
+        if client.is_answered() {
+            return false;
+        }
+        assert!(Instant::now() < until, "it is neither held nor answered");
+    }
+}
+
 #[test]
 fn lost_takeover_hello_beside_a_blocked_request_is_answered() {
     for threads in [2, 8, 64] {
@@ -37,7 +51,7 @@ fn lost_takeover_hello_beside_a_blocked_request_is_answered() {
         let (mut slow, mut fast) = (running.connect(), running.connect());
         for _ in 0..20 {
             slow.get("/hold");
-            enters.recv().unwrap();
+            enters.recv_timeout(LIMIT).unwrap();
             for _ in 0..10 {
                 fast.get("/");
                 assert_eq!(fast.answer(), (200, b"hello".to_vec()));
@@ -55,7 +69,7 @@ fn lost_edge_a_request_that_arrives_while_its_connection_is_busy_is_answered() {
     let (mut client, mut other) = (running.connect(), running.connect());
     for _ in 0..50 {
         client.get("/hold");
-        enters.recv().unwrap();
+        enters.recv_timeout(LIMIT).unwrap();
         client.get("/");
         // Another thread leads now, and has seen the edge.
         other.get("/");
@@ -75,7 +89,7 @@ fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
     for _ in 0..5 {
         // In one piece: no edge comes for the second, and none for anybody else.
         client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
-        enters.recv().unwrap();
+        enters.recv_timeout(LIMIT).unwrap();
         thread::sleep(Duration::from_millis(20));
         let released = Instant::now();
         release.send(()).unwrap();
@@ -109,9 +123,15 @@ fn all_threads_blocked_the_rest_waits_and_is_refused_in_time() {
     let mut settings = Settings { threads: 1, ..Settings::default() };
     settings.timeouts.queue = Duration::from_millis(50);
     let running = Running::new(settings, exchanges(answer));
-    let (mut slow, mut other) = (running.connect(), running.connect());
+    // Where no thread is quick enough to take it, this one is refused too, and asked again.
+    let mut slow = running.connect();
     slow.get("/hold");
-    enters.recv().unwrap();
+    while !is_held(&slow, &enters) {
+        assert_eq!(slow.answer().0, 503);
+        slow = running.connect();
+        slow.get("/hold");
+    }
+    let mut other = running.connect();
     other.get("/");
     assert_eq!(other.answer().0, 503);
     release.send(()).unwrap();
@@ -177,7 +197,7 @@ fn a_half_closed_client_is_served_and_a_gone_one_is_not_run() {
     assert_eq!(half.answer().0, 200);
     let mut slow = running.connect();
     slow.get("/hold");
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     let mut gone = running.connect();
     gone.get("/");
     socket2::SockRef::from(&gone.socket).set_linger(Some(Duration::ZERO)).unwrap();
@@ -405,7 +425,7 @@ fn a_drain_finishes_what_runs_and_then_ends() {
     let running = Running::new(Settings::default(), exchanges(answer));
     let mut client = running.connect();
     client.get("/hold");
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     running.server.control().order(Order::Drain { within: Duration::from_secs(30) });
     release.send(()).unwrap();
     assert_eq!(client.answer().0, 200);
@@ -418,7 +438,7 @@ fn a_drain_that_takes_too_long_is_cut() {
     let running = Running::new(Settings::default(), exchanges(answer));
     let mut client = running.connect();
     client.get("/hold");
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     running.server.control().order(Order::Drain { within: Duration::from_millis(50) });
     assert!(running.server.wait(Some(Duration::from_secs(20))));
     assert_eq!(client.rest(), b"");

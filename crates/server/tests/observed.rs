@@ -3,16 +3,13 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use stdserve_server::{
-    Exchange, Load, Observer, Record, Service, Settings, Started, Traffic, Waiting, exchanges,
-};
-use support::{Running, ok};
+use stdserve_server::{Exchange, InHand, Load, Observer, Record, Service, Settings, Traffic, exchanges};
+use support::{LIMIT, Running, ok};
 
 /// Everything that was told, and who waits for more.
 #[derive(Default)]
@@ -23,14 +20,13 @@ struct Witness {
 
 #[derive(Debug, Default)]
 struct Told {
-    /// What each thread has taken and not left.
-    inside: HashMap<usize, u64>,
+    waited: Vec<Duration>,
     left: Vec<Duration>,
     statuses: Vec<u16>,
     traffic: Traffic,
     load: Load,
-    /// The targets of those that wait, as last told.
-    waiting: Vec<String>,
+    /// The targets of what is in hand, as last told, and whether a thread has it.
+    in_hand: Vec<(String, bool)>,
 }
 
 impl Witness {
@@ -56,20 +52,16 @@ impl Witness {
 struct Eyes(Arc<Witness>);
 
 impl Observer for Eyes {
-    fn began(&self, seat: usize, started: &Started<'_>) {
-        assert!(started.started >= started.queued);
-        self.0.note(|told| assert_eq!(told.inside.insert(seat, started.id), None));
+    fn took(&self, waited: Duration) {
+        self.0.note(|told| told.waited.push(waited));
     }
 
-    fn left(&self, seat: usize, took: Duration) {
-        self.0.note(|told| {
-            told.inside.remove(&seat).expect("it was inside");
-            told.left.push(took);
-        });
+    fn left(&self, inside: Duration) {
+        self.0.note(|told| told.left.push(inside));
     }
 
-    fn ended(&self, record: &Record<'_>) {
-        self.0.note(|told| told.statuses.push(record.status));
+    fn ended(&self, records: &mut dyn Iterator<Item = Record<'_>>) {
+        self.0.note(|told| told.statuses.extend(records.map(|record| record.status)));
     }
 
     fn turned(&self, traffic: &Traffic) {
@@ -86,10 +78,13 @@ impl Observer for Eyes {
         self.0.note(|told| told.load = *load);
     }
 
-    fn waiting(&self, requests: &mut dyn Iterator<Item = Waiting<'_>>) {
-        let targets = requests.map(|request| String::from_utf8_lossy(request.head.target()).into_owned());
-        let targets: Vec<_> = targets.collect();
-        self.0.note(|told| told.waiting = targets);
+    fn in_hand(&self, requests: &mut dyn Iterator<Item = InHand<'_>>) {
+        let told_of = |InHand { request, taken }: InHand<'_>| {
+            assert!(taken.is_none_or(|(began, thread)| began >= request.queued && thread > 0));
+            (String::from_utf8_lossy(request.head.target()).into_owned(), taken.is_some())
+        };
+        let in_hand: Vec<_> = requests.map(told_of).collect();
+        self.0.note(|told| told.in_hand = in_hand);
     }
 }
 
@@ -102,7 +97,7 @@ fn observed(settings: Settings, service: impl Service) -> (Running, Arc<Witness>
 }
 
 #[test]
-fn a_busy_crew_is_told_with_those_who_wait() {
+fn what_is_in_hand_is_told_until_nothing_is() {
     let (entered, enters) = channel();
     let (release, released) = channel::<()>();
     let (entered, released) = (Mutex::new(entered), Mutex::new(released));
@@ -116,20 +111,22 @@ fn a_busy_crew_is_told_with_those_who_wait() {
     let (running, witness) = observed(Settings { threads: 1, ..Settings::default() }, service);
     let (mut runs, mut waits, mut other) = (running.connect(), running.connect(), running.connect());
     runs.get("/hold");
-    enters.recv().unwrap();
-    witness.until("one is busy", |told| (told.load.busy == 1).then_some(()));
+    enters.recv_timeout(LIMIT).unwrap();
+    let runs_alone = [("/hold".to_owned(), true)];
+    witness.until("one runs", |told| (told.load.busy == 1 && told.in_hand == runs_alone).then_some(()));
     waits.get("/behind?a=1");
-    witness.until("one waits", |told| (told.load.queued == 1 && told.waiting.len() == 1).then_some(()));
+    witness.until("one waits", |told| (told.load.queued == 1 && told.in_hand.len() == 2).then_some(()));
     other.get("/further");
-    let waiting = witness.until("both wait", |told| (told.waiting.len() == 2).then(|| told.waiting.clone()));
-    assert_eq!(waiting, ["/behind?a=1", "/further"]);
+    let told = witness.until("both wait", |told| (told.in_hand.len() == 3).then(|| told.in_hand.clone()));
+    let expected = [("/hold", true), ("/behind?a=1", false), ("/further", false)];
+    assert!(told.iter().map(|(target, runs)| (target.as_str(), *runs)).eq(expected), "{told:?}");
     release.send(()).unwrap();
     for client in [&mut runs, &mut waits, &mut other] {
         assert_eq!(client.answer(), (200, b"hello".to_vec()));
     }
-    witness.until("nobody waits", |told| {
-        let idle = told.load.busy == 0 && told.load.queued == 0 && told.waiting.is_empty();
-        (idle && told.inside.is_empty() && told.left.len() == 3).then_some(())
+    witness.until("nothing is in hand", |told| {
+        let idle = told.load.busy == 0 && told.load.queued == 0 && told.in_hand.is_empty();
+        (idle && told.waited.len() == 3 && told.left.len() == 3).then_some(())
     });
 }
 
@@ -161,6 +158,5 @@ fn every_byte_and_every_request_is_told_once() {
     witness.until("all is told", |told| (told.traffic == expected && told.statuses.len() == 4).then_some(()));
     let told = witness.told.lock().unwrap();
     assert_eq!(told.statuses.iter().filter(|status| **status == 200).count(), 3);
-    assert_eq!(told.left.len(), 3);
-    assert!(told.inside.is_empty());
+    assert_eq!((told.waited.len(), told.left.len()), (3, 3));
 }

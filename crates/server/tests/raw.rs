@@ -16,7 +16,7 @@ use stdserve_server::{
     StdThreads, Timeouts, datagrams, exchanges, sessions,
 };
 use stdserve_sys::listener::{BindAddress, Listener, Registry};
-use support::{Running, ok};
+use support::{LIMIT, Running, ok};
 
 fn open(address: BindAddress) -> (Vec<Listener>, SocketAddr) {
     let listeners = Registry::open(&[(None, address)], 128).unwrap().into_listeners();
@@ -104,7 +104,7 @@ fn a_drain_lets_a_session_finish() {
         echo(session);
     });
     let mut client = connect(address);
-    enters.recv().unwrap();
+    enters.recv_timeout(LIMIT).unwrap();
     server.0.control().order(Order::Drain { within: Duration::from_secs(20) });
     client.write_all(b"still").unwrap();
     let mut room = [0; 5];
@@ -206,7 +206,7 @@ fn a_streamed_body_is_read_while_it_comes_and_the_connection_goes_on() {
     let mut client = running.connect();
     for _ in 0..3 {
         client.send("POST /first HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
-        assert_eq!(firsts.recv().unwrap(), 5);
+        assert_eq!(firsts.recv_timeout(LIMIT).unwrap(), 5);
         go_on.send(()).unwrap();
         client.send("6\r\n world\r\n0\r\n\r\n");
         assert_eq!(client.answer(), (200, b"11".to_vec()));
@@ -223,7 +223,7 @@ fn a_streamed_body_that_is_not_read_waits_with_the_client() {
     client.send(format!("POST /first HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()));
     let mut socket = client.socket.try_clone().unwrap();
     let sender = thread::spawn(move || socket.write_all(&body).is_ok());
-    firsts.recv().unwrap();
+    firsts.recv_timeout(LIMIT).unwrap();
     go_on.send(()).unwrap();
     assert_eq!(client.answer(), (200, b"30000000".to_vec()));
     assert!(sender.join().unwrap());
@@ -247,13 +247,13 @@ fn a_service_learns_why_a_streamed_body_broke_off() {
         streaming(Settings { timeouts, max_body: 100_000, ..Settings::default() });
     let mut slow = running.connect();
     slow.send("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx");
-    firsts.recv().unwrap();
+    firsts.recv_timeout(LIMIT).unwrap();
     assert_eq!(slow.answer(), (200, b"TimedOut".to_vec()));
     let mut large = running.connect();
     large.send("POST /large HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     let chunk = [&b"c350\r\n"[..], &vec![1; 50_000], b"\r\n"].concat();
     large.send([&chunk[..], &chunk, &chunk].concat());
-    firsts.recv().unwrap();
+    firsts.recv_timeout(LIMIT).unwrap();
     assert_eq!(large.answer(), (200, b"FileTooLarge".to_vec()));
 }
 
@@ -377,7 +377,7 @@ fn what_is_held_back_goes_out_when_its_thread_is_late() {
         client.get("/");
         assert_eq!(client.answer(), (200, format!("{}-done", number * 2).into_bytes()));
         client.get("/slow");
-        firsts.recv().unwrap();
+        firsts.recv_timeout(LIMIT).unwrap();
         // The handler waits, and what it has written is here all the same.
         let mut room = [0; 200];
         let mut got = 0;

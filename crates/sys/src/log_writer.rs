@@ -223,31 +223,12 @@ impl LogWriter {
 
     /// Adds one line, without or with its newline. Never waits for the file; a line that finds no room is counted.
     pub fn line(&self, line: &[u8]) {
-        self.append(|queue| queue.extend_from_slice(line));
+        self.lines().add(|queue| queue.extend_from_slice(line));
     }
 
-    /// As [`line`](Self::line), for a line that `render` puts at the end of what is queued, in place. It is called with
-    /// the queue's lock held: it must be quick, and not log.
-    pub fn append(&self, render: impl FnOnce(&mut Vec<u8>)) {
-        let mut queue = self.shared.lock();
-        let start = queue.bytes.len();
-        if queue.order == Order::Go && start < self.shared.capacity {
-            render(&mut queue.bytes);
-            if queue.bytes.last() != Some(&b'\n') || queue.bytes.len() == start {
-                queue.bytes.push(b'\n');
-            }
-        }
-        if queue.order != Order::Go || start == queue.bytes.len() || queue.bytes.len() > self.shared.capacity
-        {
-            queue.bytes.truncate(start);
-            queue.dropped += 1;
-            queue.total_dropped += 1;
-            return;
-        }
-        if queue.waiting {
-            queue.waiting = false;
-            self.shared.more.notify_one();
-        }
+    /// Several lines at once: nobody else adds any meanwhile, and none is written.
+    pub fn lines(&self) -> Lines<'_> {
+        Lines { shared: &self.shared, queue: self.shared.lock() }
     }
 
     /// Opens the file again by its path, after the lines that are queued now.
@@ -283,6 +264,44 @@ impl LogWriter {
             let _ = thread.join();
         }
         true
+    }
+}
+
+/// The queue of a [`LogWriter`], held for those who add to it.
+pub struct Lines<'a> {
+    shared: &'a Shared,
+    queue: MutexGuard<'a, Queue>,
+}
+
+impl fmt::Debug for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+impl Lines<'_> {
+    /// As [`LogWriter::line`], for a line that `render` puts at the end of what is queued, in place. It must be quick, and
+    /// not log.
+    pub fn add(&mut self, render: impl FnOnce(&mut Vec<u8>)) {
+        let queue = &mut *self.queue;
+        let start = queue.bytes.len();
+        if queue.order == Order::Go && start < self.shared.capacity {
+            render(&mut queue.bytes);
+            if queue.bytes.last() != Some(&b'\n') || queue.bytes.len() == start {
+                queue.bytes.push(b'\n');
+            }
+        }
+        if queue.order != Order::Go || start == queue.bytes.len() || queue.bytes.len() > self.shared.capacity
+        {
+            queue.bytes.truncate(start);
+            queue.dropped += 1;
+            queue.total_dropped += 1;
+            return;
+        }
+        if queue.waiting {
+            queue.waiting = false;
+            self.shared.more.notify_one();
+        }
     }
 }
 

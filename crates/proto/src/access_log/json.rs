@@ -35,8 +35,10 @@ pub(super) fn render(entry: &Entry<'_>, out: &mut Vec<u8>) {
     user((entry.request)("authorization"), out);
     key("process.pid", out);
     number(entry.pid.into(), out);
-    text("stdserve.request_id", entry.id.as_bytes(), out);
-    out.push(b'}');
+    key("stdserve.request_id", out);
+    out.push(b'"');
+    (entry.id)(out);
+    out.extend_from_slice(b"\"}");
 }
 
 fn key(name: &str, out: &mut Vec<u8>) {

@@ -25,7 +25,7 @@ fn with_target<R>(method: &[u8], target: &[u8], fields: Fields<'_>, then: impl F
         sent: 2326,
         duration: Duration::from_micros(1_234_567),
         pid: 42,
-        id: "7",
+        id: &|out| out.push(b'7'),
         aborted: false,
         request: &find,
         response: &|name| (name == "content-type").then_some(&b"text/plain"[..]),

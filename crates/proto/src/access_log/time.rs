@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// A point in time, and how far the local clock is from UTC there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,23 +51,20 @@ impl Time {
     pub(super) fn common(self, out: &mut Vec<u8>) {
         let Civil { year, month, day, hour, minute, second } = self.civil(self.offset);
         let away = self.offset / 60;
+        let minutes = i64::from(away.unsigned_abs());
         // By hand: with the formatting machinery it was the dearest part of a line.
-        out.push(b'[');
-        two(day, out);
-        out.push(b'/');
-        out.extend_from_slice(MONTHS.get(month).copied().unwrap_or_default().as_bytes());
-        out.push(b'/');
-        two(year / 100, out);
-        two(year % 100, out);
-        for part in [hour, minute, second] {
-            out.push(b':');
-            two(part, out);
+        let mut text = *b"[00/Jan/0000:00:00:00 +0000]";
+        text[4..7].copy_from_slice(MONTHS[month]);
+        let parts = [day, year / 100, year, hour, minute, second, minutes / 60, minutes % 60];
+        for (at, part) in [1, 8, 10, 13, 16, 19, 23, 25].into_iter().zip(parts) {
+            let part = part.rem_euclid(100) as u8;
+            text[at] = b'0' + part / 10;
+            text[at + 1] = b'0' + part % 10;
         }
-        out.extend_from_slice(if away < 0 { b" -" } else { b" +" });
-        let away = i64::from(away.unsigned_abs());
-        two(away / 60, out);
-        two(away % 60, out);
-        out.push(b']');
+        if away < 0 {
+            text[22] = b'-';
+        }
+        out.extend_from_slice(&text);
     }
 
     /// `2000-10-10T20:55:36.123456Z` (RFC 3339), always in UTC.
@@ -80,10 +77,4 @@ impl Time {
             self.micros.min(999_999)
         );
     }
-}
-
-/// Two digits, of a number below 100.
-fn two(number: i64, out: &mut Vec<u8>) {
-    let number = number.rem_euclid(100) as u8;
-    out.extend([b'0' + number / 10, b'0' + number % 10]);
 }

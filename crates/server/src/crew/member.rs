@@ -14,7 +14,8 @@ use super::watch::{Finding, Seat};
 use super::{Clock, Core, Crew, GIVEN_UP, Next, QUIET, Run, TAKEOVER};
 use crate::coroner::{Case, Late, Told};
 use crate::event_loop::EventLoop;
-use crate::event_loop::late::{Seated, Waited};
+use crate::event_loop::late::Waited;
+use crate::request::Request;
 
 /// A panic outside the application leaves a loop that nobody runs: the process ends, and its supervisor replaces it.
 struct AbortOnPanic;
@@ -105,6 +106,7 @@ impl Crew {
             self.shed(&mut core, &mut event_loop, now);
             self.look_after(&mut core, &mut event_loop, now);
             self.tell_load(&mut core);
+            self.list_in_hand(&mut core, now);
             let given_up = if core.draining { core.watch.given_up(GIVEN_UP, now) } else { 0 };
             let awaited = usize::from(core.handover.baton.inside()).saturating_sub(given_up);
             if event_loop.is_finished(awaited == 0 && core.pending.is_empty()) {
@@ -117,14 +119,9 @@ impl Crew {
                     event_loop.settle();
                 }
                 Next::Lead(after) => {
-                    let listing = self.list_waiting(&mut core, now);
-                    let watched = core.watch.until_next(now);
-                    patience = Self::until_expiry(&core, now)
-                        .into_iter()
-                        .chain(after)
-                        .chain(watched)
-                        .chain(listing)
-                        .min();
+                    let times =
+                        [after, core.until_expiry(now), core.watch.until_next(now), core.until_listing(now)];
+                    patience = times.into_iter().flatten().min();
                     if !core.handed.is_empty() {
                         std::mem::swap(&mut core.handed, event_loop.handed());
                         drop(core);
@@ -159,16 +156,9 @@ impl Crew {
     /// Does what is to be done about requests that are in the application for too long.
     fn look_after(&self, core: &mut Core, event_loop: &mut EventLoop, now: Instant) {
         for finding in core.watch.look(now) {
-            let late = |seat: &Seat<Seated>| Late {
-                id: seat.what.id,
-                request_id: self
-                    .settings
-                    .request_ids
-                    .of(&seat.what.head, seat.what.peer, seat.what.id)
-                    .to_string(),
-                head: Arc::clone(&seat.what.head),
-                peer: seat.what.peer,
-                client: seat.what.origin.address,
+            let late = |seat: &Seat<Arc<Request>>| Late {
+                request: Arc::clone(&seat.what),
+                request_id: self.settings.request_ids.of(&seat.what).to_string(),
                 waited: seat.started.saturating_duration_since(seat.what.queued),
                 running: now.saturating_duration_since(seat.started),
             };
@@ -184,18 +174,14 @@ impl Crew {
                     }
                     case
                 }
-                Finding::AllStuck => Some(Case::AllStuck(core.watch.all().map(late).collect())),
+                Finding::AllStuck => {
+                    Some(Case::AllStuck(core.watch.all().map(|(_, seat)| late(seat)).collect()))
+                }
             };
             if let (Some(case), Some(coroner)) = (case, &self.watchers.coroner) {
                 coroner.take(case);
             }
         }
-    }
-
-    /// How long until the first request that waits has waited too long.
-    fn until_expiry(core: &Core, now: Instant) -> Option<Duration> {
-        let first = core.pending.front()?;
-        Some(first.deadline.saturating_duration_since(now))
     }
 
     /// Puts the loop down, runs a cohort, and takes the loop up again; with it comes how long it may poll first.
@@ -263,11 +249,12 @@ impl Crew {
         let (takeovers, wakes) = (core.takeovers, core.standby_wakes);
         let left = (std::mem::take(&mut core.pending), std::mem::take(&mut core.handed));
         // Their threads will find nobody to tell of their ends.
-        let unfinished = core.watch.all().filter(|seat| seat.is_cut() || event_loop.runs(&seat.what));
-        let unfinished: Vec<Seated> = unfinished.map(|seat| seat.what.clone()).collect();
+        let unfinished = core.watch.all().map(|(_, seat)| seat);
+        let unfinished = unfinished.filter(|seat| seat.is_cut() || event_loop.runs(&seat.what));
+        let unfinished: Vec<Arc<Request>> = unfinished.map(|seat| Arc::clone(&seat.what)).collect();
         drop(core);
-        for seated in &unfinished {
-            event_loop.report_unfinished(seated);
+        for request in &unfinished {
+            event_loop.report_unfinished(request);
         }
         // Closes the listeners and what connections are left, outside the lock.
         event_loop.cut_all();

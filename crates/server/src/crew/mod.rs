@@ -27,10 +27,10 @@ pub use threads::{StdThreads, ThreadSource};
 use crate::coroner::Coroner;
 use crate::datagram::{Answer, send_answers};
 use crate::event_loop::EventLoop;
-use crate::event_loop::late::Seated;
 use crate::exchange::{Inner, Place};
 use crate::link::Link;
-use crate::observe::{Load, Log, Observer, Waiting};
+use crate::observe::{InHand, Load, Log, Observer};
+use crate::request::Request;
 use crate::routes::Routes;
 use crate::server::Order;
 use crate::settings::Settings;
@@ -58,7 +58,7 @@ const HELD_UP: Duration = Duration::from_millis(100);
 /// How long a thread whose request's time is over may take to end before a server that ends goes without it.
 const GIVEN_UP: Duration = Duration::from_secs(1);
 
-/// The observer is told who waits no more often than this: it costs more than most requests.
+/// The observer is told what is in hand no more often than this: it costs more than most requests.
 const LISTING: Duration = Duration::from_millis(100);
 
 /// Where a thread came out of a blocking request so recently, the next is expected soon: nobody is woken beforehand.
@@ -67,15 +67,19 @@ const STEADY: Duration = Duration::from_micros(250);
 /// The processor time of one thread of the crew. Where the kernel does not tell it, it stands still, and whoever is
 /// late counts as blocked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Option<ThreadClock>);
+pub(crate) struct Clock {
+    time: Option<ThreadClock>,
+    /// The thread, as the kernel numbers it (gettid(2)).
+    thread: u32,
+}
 
 impl Clock {
     fn of_this_thread() -> Self {
-        Self(ThreadClock::of_this_thread().ok())
+        Self { time: ThreadClock::of_this_thread().ok(), thread: stdserve_sys::process::this_thread() }
     }
 
     fn read(self) -> Duration {
-        self.0.and_then(ThreadClock::read).unwrap_or_default()
+        self.time.and_then(ThreadClock::read).unwrap_or_default()
     }
 }
 
@@ -142,13 +146,15 @@ pub(crate) struct Core {
     runner_route: u8,
     last_return: Option<Instant>,
     predictor: Predictor,
-    watch: Watch<Seated>,
+    watch: Watch<Arc<Request>>,
     /// See [`is_held_up`](Self::is_held_up).
     held_up: bool,
     /// The loop accepts no more and waits for what runs.
     draining: bool,
-    /// When the observer was last told who waits, if somebody did.
+    /// When the observer was last told what is in hand.
     listed: Option<Instant>,
+    /// It was told of something, and not yet that there is nothing any more.
+    is_listed: bool,
     stopped: bool,
     /// One thread does everything: see [`turn`](crate::Server::turn).
     turned: bool,
@@ -220,6 +226,7 @@ impl Crew {
                 held_up: false,
                 draining: false,
                 listed: None,
+                is_listed: false,
                 stopped: false,
                 turned: false,
                 due: now,
@@ -416,29 +423,23 @@ impl Crew {
         let (threads, busy) = (core.handover.baton.members(), core.handover.baton.inside());
         let queued = core.pending.len();
         self.watchers.observer.load(&Load { threads: threads.into(), busy: busy.into(), queued });
-        if queued == 0 && core.listed.take().is_some() {
-            self.watchers.observer.waiting(&mut std::iter::empty());
+        if busy == 0 && std::mem::take(&mut core.is_listed) {
+            self.watchers.observer.in_hand(&mut std::iter::empty());
         }
     }
 
-    /// Tells the observer who waits, unless it was told a moment ago. Returns when it is to be told again.
-    fn list_waiting(&self, core: &mut Core, now: Instant) -> Option<Duration> {
-        if core.pending.is_empty() {
-            return None;
+    /// Tells the observer what is in hand, if it is time to.
+    fn list_in_hand(&self, core: &mut Core, now: Instant) {
+        if core.until_listing(now) != Some(Duration::ZERO) {
+            return;
         }
-        let since = core.listed.map_or(LISTING, |listed| now.saturating_duration_since(listed));
-        if since < LISTING {
-            return Some(LISTING.saturating_sub(since));
-        }
-        core.listed = Some(now);
-        self.watchers.observer.waiting(&mut core.pending.iter().map(|inner| Waiting {
-            id: inner.id,
-            peer: inner.peer,
-            origin: &inner.origin,
-            head: &inner.head,
-            queued: inner.queued,
-        }));
-        Some(LISTING)
+        (core.listed, core.is_listed) = (Some(now), true);
+        let running = core.watch.all().map(|(member, seat)| InHand {
+            request: &seat.what,
+            taken: Some((seat.started, core.clocks.get(usize::from(member)).map_or(0, |clock| clock.thread))),
+        });
+        let waiting = core.pending.iter().map(|inner| InHand { request: &inner.request, taken: None });
+        self.watchers.observer.in_hand(&mut running.chain(waiting));
     }
 
     /// The loop, as a thread takes it that leads from now on.
@@ -467,14 +468,33 @@ enum Next {
 impl Core {
     /// How long a leader may poll first: not at all where requests wait to be run, for which no event will come.
     fn patience(&self) -> Option<Duration> {
-        if self.pending.is_empty() { self.watch.until_next(Instant::now()) } else { Some(Duration::ZERO) }
+        if !self.pending.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        [self.watch.until_next(now), self.until_listing(now)].into_iter().flatten().min()
+    }
+
+    /// How long until the first request that waits has waited too long.
+    fn until_expiry(&self, now: Instant) -> Option<Duration> {
+        Some(self.pending.front()?.deadline.saturating_duration_since(now))
+    }
+
+    /// How long until the observer is to be told what is in hand; `None`: nothing is that takes longer than a moment,
+    /// since whoever leads finds nobody in the application.
+    fn until_listing(&self, now: Instant) -> Option<Duration> {
+        if self.handover.baton.inside() == 0 {
+            return None;
+        }
+        let since = self.listed.map_or(LISTING, |listed| now.saturating_duration_since(listed));
+        Some(LISTING.saturating_sub(since))
     }
 
     /// The request that is next in turn. In an overload that may be the one that came last: its client is the
     /// likeliest to wait still.
     fn next_pending(&self, newest_first: bool, now: Instant) -> Option<&Inner> {
         let first = self.pending.front()?;
-        if newest_first && now.saturating_duration_since(first.queued) >= OVERLOAD {
+        if newest_first && now.saturating_duration_since(first.request.queued) >= OVERLOAD {
             return self.pending.back().map(|last| &**last);
         }
         Some(first)
@@ -482,7 +502,7 @@ impl Core {
 
     fn pop_pending(&mut self, newest_first: bool, now: Instant) -> Option<Box<Inner>> {
         let first = self.pending.front()?;
-        if newest_first && now.saturating_duration_since(first.queued) >= OVERLOAD {
+        if newest_first && now.saturating_duration_since(first.request.queued) >= OVERLOAD {
             return self.pending.pop_back();
         }
         self.pending.pop_front()
@@ -493,7 +513,7 @@ impl Core {
     fn is_held_up(&mut self, now: Instant) -> bool {
         if let Some(first) = self.pending.front()
             && matches!(self.handover.baton.entry(), Entry::RunnerWaits | Entry::Grow)
-            && now.saturating_duration_since(first.queued) >= HELD_UP
+            && now.saturating_duration_since(first.request.queued) >= HELD_UP
         {
             self.held_up = true;
         }

@@ -7,9 +7,7 @@ use super::baton::Member;
 use super::predict::{QUICK, was_blocked};
 use super::{Clock, Core, Crew, Done, End, STEADY};
 use crate::datagram::Datagram;
-use crate::event_loop::late::Seated;
 use crate::exchange::{Exchange, Inner, Raw};
-use crate::observe::Started;
 use crate::session::Session;
 
 /// What a service may be given.
@@ -120,10 +118,7 @@ impl<'a> Run<'a> {
     fn take(&mut self) -> Option<Box<Inner>> {
         let now = Instant::now();
         let learned = self.current.take().map(|current| {
-            self.crew
-                .watchers
-                .observer
-                .left(usize::from(self.me), now.saturating_duration_since(current.since));
+            self.crew.watchers.observer.left(now.saturating_duration_since(current.since));
             self.judge(&current, now)
         });
         let limits = &self.crew.settings().cohort;
@@ -163,9 +158,9 @@ impl<'a> Run<'a> {
                 break inner;
             }
         };
-        if core.watch.is_on() && !core.turned {
+        if !core.turned {
             let timing = self.crew.routes.service(self.service).timing();
-            core.watch.begin(self.me, Seated::of(&inner), timing, now);
+            core.watch.begin(self.me, Arc::clone(&inner.request), timing, now);
         }
         core.held_up = false;
         core.since = now;
@@ -188,17 +183,7 @@ impl<'a> Run<'a> {
         }
         self.count += 1;
         self.current = Some(Current { since: now, route: inner.route, expected });
-        self.crew.watchers.observer.began(
-            usize::from(self.me),
-            &Started {
-                id: inner.id,
-                peer: inner.peer,
-                origin: &inner.origin,
-                head: &inner.head,
-                queued: inner.queued,
-                started: now,
-            },
-        );
+        self.crew.watchers.observer.took(now.saturating_duration_since(inner.request.queued));
         Some(inner)
     }
 
@@ -231,7 +216,7 @@ impl<'a> Run<'a> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         if let Some(current) = &self.current {
-            self.crew.watchers.observer.left(usize::from(self.me), current.since.elapsed());
+            self.crew.watchers.observer.left(current.since.elapsed());
         }
     }
 }

@@ -76,21 +76,15 @@ impl<W> Watch<W> {
         Self { limits, least, threads, seats: Vec::new(), look_at: None, told_stuck: false }
     }
 
-    /// Whether there is anything to watch for.
-    pub(crate) fn is_on(&self) -> bool {
-        self.least.is_some()
-    }
-
     /// A thread begins something.
     pub(crate) fn begin(&mut self, member: Member, what: W, timing: Timing, now: Instant) {
-        let Some(least) = self.least else { return };
         let place = usize::from(member);
         if self.seats.len() <= place {
             self.seats.resize_with(place + 1, || None);
         }
         self.seats[place] =
             Some(Seat { what, started: now, timing, told_slow: false, timed_out: false, cut: false });
-        if let Some(at) = now.checked_add(least)
+        if let Some(at) = self.least.and_then(|least| now.checked_add(least))
             && self.look_at.is_none_or(|before| at < before)
         {
             self.look_at = Some(at);
@@ -119,8 +113,9 @@ impl<W> Watch<W> {
     }
 
     /// All that is done now, in the order of the threads.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Seat<W>> {
-        self.seats.iter().flatten()
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Member, &Seat<W>)> {
+        let seats = self.seats.iter().enumerate();
+        seats.filter_map(|(member, seat)| Some((member as Member, seat.as_ref()?)))
     }
 
     /// How long until somebody may be late.
@@ -180,8 +175,8 @@ impl<W> Watch<W> {
     pub(crate) fn given_up(&self, grace: Duration, now: Instant) -> usize {
         let Some(timeout) = self.limits.timeout else { return 0 };
         let over = timeout.saturating_add(grace);
-        let is_over = |seat: &&Seat<W>| seat.timed_out && now.saturating_duration_since(seat.started) >= over;
-        self.all().filter(is_over).count()
+        let is_over = |seat: &Seat<W>| seat.timed_out && now.saturating_duration_since(seat.started) >= over;
+        self.all().filter(|(_, seat)| is_over(seat)).count()
     }
 }
 

@@ -246,11 +246,12 @@ impl EventLoop {
         inner.raw = Some(raw);
         inner.place = Some(place);
         inner.mount = Route { service, taken: 0 };
-        inner.token = NO_CONNECTION;
         self.next_id = self.next_id.wrapping_add(1);
-        inner.id = self.next_id;
-        inner.peer = peer;
-        inner.queued = self.now;
+        let request = inner.request_mut();
+        request.token = NO_CONNECTION;
+        request.id = self.next_id;
+        request.peer = peer;
+        request.queued = self.now;
         // It waits for its turn as long as its client does.
         inner.deadline = self.now + A_LONG_TIME;
         inner.route = predict::route(b"", info.text.as_bytes());

@@ -1,6 +1,7 @@
 //! Ending things: exchanges that are answered, requests that are refused, connections that are over.
 
 use std::borrow::Cow;
+use std::iter;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl EventLoop {
             return;
         }
         let mut handed = std::mem::take(&mut self.handed);
+        let mut concluded = std::mem::take(&mut self.concluded);
         for token in handed.held.drain(..) {
             if let Some(slot) = self.slot(token) {
                 self.flush(slot);
@@ -88,12 +90,14 @@ impl EventLoop {
                 done.end = End::Abort;
                 false
             };
-            self.conclude(done, queued);
+            concluded.push((done, queued));
         }
         for done in handed.ended.drain(..) {
             let queued = done.inner.link.as_ref().is_some_and(|link| link.stalled_since().is_some());
-            self.conclude(done, queued);
+            concluded.push((done, queued));
         }
+        self.conclude(&mut concluded);
+        self.concluded = concluded;
         for spooled in handed.spooled.drain(..) {
             self.spooled(spooled);
         }
@@ -112,20 +116,32 @@ impl EventLoop {
         self.bury();
     }
 
-    /// An exchange has ended; `queued`: the socket has not taken all of its answer.
-    fn conclude(&mut self, done: Done, queued: bool) {
+    /// Exchanges have ended; with each: whether the socket has not taken all of its answer. All are told of in one go,
+    /// after what was sent: as with the application, what is done for one finds the caches warm from the last.
+    fn conclude(&mut self, concluded: &mut Vec<(Done, bool)>) {
+        let of_requests = concluded.iter().map(|(done, _)| done).filter(|done| {
+            // One whose time was over was told of when its client was answered.
+            let link = done.inner.link.as_ref();
+            done.inner.request.token != NO_CONNECTION && !link.is_some_and(|link| link.is_timed_out())
+        });
+        let mut records = of_requests.map(|done| self.record(&done.inner, done.end == End::Abort)).peekable();
+        if records.peek().is_some() {
+            self.observer.ended(&mut records);
+        }
+        for (done, queued) in concluded.drain(..) {
+            self.go_on_after(done, queued);
+        }
+    }
+
+    fn go_on_after(&mut self, done: Done, queued: bool) {
         let Done { inner, end } = done;
-        if inner.token == NO_CONNECTION {
+        if inner.request.token == NO_CONNECTION {
             self.observer.connections(self.open());
             return self.recycle(Some(inner));
         }
-        // One whose time was over was told of when its client was answered.
-        if !inner.link.as_ref().is_some_and(|link| link.is_timed_out()) {
-            self.report(&inner, end == End::Abort);
-        }
-        let slot = self.slot(inner.token).filter(|slot| {
+        let slot = self.slot(inner.request.token).filter(|slot| {
             let connection = &self.connections[*slot];
-            connection.number == inner.number && connection.phase == Phase::Running
+            connection.number == inner.request.number && connection.phase == Phase::Running
         });
         self.budget.give_back(inner.reserved);
         self.recycle(Some(inner));
@@ -141,20 +157,20 @@ impl EventLoop {
         }
     }
 
-    fn report(&self, inner: &Inner, aborted: bool) {
-        self.observer.ended(&Record {
-            id: inner.id,
-            peer: inner.peer,
-            origin: &inner.origin,
-            head: &inner.head,
+    fn record<'a>(&'a self, inner: &'a Inner, aborted: bool) -> Record<'a> {
+        Record {
+            request: &inner.request,
             status: inner.status,
             answer: &inner.answer,
             sent: inner.sent,
-            queued: inner.queued,
-            ended: self.now,
             aborted,
             request_ids: &self.settings.request_ids,
-        });
+        }
+    }
+
+    /// Tells the observer of one exchange.
+    fn report(&self, inner: &Inner, aborted: bool) {
+        self.observer.ended(&mut iter::once(self.record(inner, aborted)));
     }
 
     /// Keeps a box for a later exchange.
@@ -212,24 +228,25 @@ impl EventLoop {
     pub(super) fn refuse(&mut self, slot: usize, refused: &Refused) {
         let connection = &mut self.connections[slot];
         let mut inner = connection.inner.take().unwrap_or_else(|| Box::new(Inner::new(self.now)));
-        inner.peer = connection.peer;
         inner.status = refused.status;
-        if inner.id == 0 {
+        let request = inner.request_mut();
+        request.peer = connection.peer;
+        if request.id == 0 {
             // It never was complete.
             self.next_id = self.next_id.wrapping_add(1);
-            inner.id = self.next_id;
-            inner.queued = self.now;
+            request.id = self.next_id;
+            request.queued = self.now;
         }
         inner.out.clear();
         let server = self.settings.server_name.as_deref().map(str::as_bytes);
-        let head_only = inner.head.method() == b"HEAD";
+        let head_only = inner.request.head.method() == b"HEAD";
         let context = ResponseContext { version: Version::Http11, head_only, keep_alive: false };
         with_date(|date| {
             let text = (&*refused.why, refused.retry_after);
             encode_error(&mut inner.out, context, refused.status, text, date, server);
         });
         if let Some(name) = &self.settings.request_id_field {
-            let id = self.settings.request_ids.of(&inner.head, inner.peer, inner.id);
+            let id = self.settings.request_ids.of(&inner.request);
             insert_field(&mut inner.out, name, id.as_str());
         }
         let sent = connection.link.send_whole(&mut inner.out, false, Some(self.now));
@@ -423,9 +440,10 @@ impl EventLoop {
             {
                 // Its head had come, and not all of its body.
                 self.next_id = self.next_id.wrapping_add(1);
-                inner.id = self.next_id;
-                inner.peer = connection.peer;
-                inner.queued = self.now;
+                let request = inner.request_mut();
+                request.id = self.next_id;
+                request.peer = connection.peer;
+                request.queued = self.now;
                 self.report(inner, true);
             }
             self.recycle(inner);

@@ -1,49 +1,20 @@
 //! Requests that are answered by the loop since the application does not: those that wait for a thread in vain, and
 //! those whose time is over.
 
+use std::iter;
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::time::Instant;
 
-use stdserve_proto::forwarded::Origin;
-use stdserve_proto::h1::{RequestHead, ResponseContext, Version, encode_error};
+use stdserve_proto::h1::{ResponseContext, Version, encode_error};
 
 use super::EventLoop;
 use super::ending::Refused;
 use crate::connection::Phase;
 use crate::coroner::Told;
-use crate::exchange::{Inner, Peer, with_date};
+use crate::exchange::{Inner, with_date};
 use crate::link::TimedOut;
 use crate::observe::Record;
+use crate::request::Request;
 use crate::request_id::insert_field;
-
-/// What is known of a request while a thread has it, without asking that thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Seated {
-    pub(crate) id: u64,
-    pub(crate) token: usize,
-    pub(crate) number: u32,
-    pub(crate) head: Arc<RequestHead>,
-    pub(crate) peer: Peer,
-    /// Without the texts of it, which would have to be copied.
-    pub(crate) origin: Origin,
-    pub(crate) queued: Instant,
-}
-
-impl Seated {
-    pub(crate) fn of(inner: &Inner) -> Self {
-        let Origin { address, port, scheme, .. } = inner.origin;
-        Self {
-            id: inner.id,
-            token: inner.token,
-            number: inner.number,
-            head: Arc::clone(&inner.head),
-            peer: inner.peer,
-            origin: Origin { address, port, scheme, ..Origin::default() },
-            queued: inner.queued,
-        }
-    }
-}
 
 /// Why a request is refused that waits for a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +30,8 @@ impl EventLoop {
     pub(crate) fn refuse_queued(&mut self, mut inner: Box<Inner>, waited: Waited) {
         inner.place = None;
         self.budget.give_back(std::mem::take(&mut inner.reserved));
-        let Some(slot) = self.slot(inner.token) else { return };
-        if self.connections[slot].number == inner.number {
+        let Some(slot) = self.slot(inner.request.token) else { return };
+        if self.connections[slot].number == inner.request.number {
             self.connections[slot].inner = Some(inner);
             let why = match waited {
                 Waited::TooLong => "no thread became free in time",
@@ -73,20 +44,20 @@ impl EventLoop {
 
     /// The time of a request is over that a thread has: answers 504 in its place, or cuts off what has begun. From then
     /// on that thread sends to nobody.
-    pub(crate) fn answer_late(&mut self, seated: &Seated) -> Told {
-        let Some(slot) = self.slot(seated.token) else { return Told::Nobody };
+    pub(crate) fn answer_late(&mut self, request: &Request) -> Told {
+        let Some(slot) = self.slot(request.token) else { return Told::Nobody };
         let connection = &self.connections[slot];
-        if connection.number != seated.number || connection.phase != Phase::Running {
+        if connection.number != request.number || connection.phase != Phase::Running {
             return Told::Answered;
         }
         let mut answer = Vec::new();
-        let head_only = seated.head.method() == b"HEAD";
+        let head_only = request.head.method() == b"HEAD";
         let context = ResponseContext { version: Version::Http11, head_only, keep_alive: false };
         let server = self.settings.server_name.as_deref().map(str::as_bytes);
         let text = ("the application did not answer in time", None);
         with_date(|date| encode_error(&mut answer, context, 504, text, date, server));
         if let Some(name) = &self.settings.request_id_field {
-            let id = self.settings.request_ids.of(&seated.head, seated.peer, seated.id);
+            let id = self.settings.request_ids.of(request);
             insert_field(&mut answer, name, id.as_str());
         }
         let told = match connection.link.time_out(&mut answer, self.now) {
@@ -95,7 +66,7 @@ impl EventLoop {
                     connection.link.transport.shutdown(Shutdown::Write);
                 }
                 self.begin_linger(slot, sent.all);
-                self.report_seated(seated, 504);
+                self.report_late(request, 504);
                 Told::Refused
             }
             TimedOut::Begun => {
@@ -111,32 +82,27 @@ impl EventLoop {
     }
 
     /// Whether a thread has this request, and its client waits.
-    pub(crate) fn runs(&self, seated: &Seated) -> bool {
-        self.slot(seated.token).is_some_and(|slot| {
+    pub(crate) fn runs(&self, request: &Request) -> bool {
+        self.slot(request.token).is_some_and(|slot| {
             let connection = &self.connections[slot];
-            connection.number == seated.number && connection.phase == Phase::Running
+            connection.number == request.number && connection.phase == Phase::Running
         })
     }
 
     /// Tells the observer of a request that a thread still has while the loop ends.
-    pub(crate) fn report_unfinished(&self, seated: &Seated) {
-        self.report_seated(seated, 0);
+    pub(crate) fn report_unfinished(&self, request: &Request) {
+        self.report_late(request, 0);
     }
 
     /// `status`: what its client was answered by the loop; 0: nothing that is known here.
-    fn report_seated(&self, seated: &Seated, status: u16) {
-        self.observer.ended(&Record {
-            id: seated.id,
-            peer: seated.peer,
-            origin: &seated.origin,
-            head: &seated.head,
+    fn report_late(&self, request: &Request, status: u16) {
+        self.observer.ended(&mut iter::once(Record {
+            request,
             status,
             answer: &[],
             sent: 0,
-            queued: seated.queued,
-            ended: self.now,
             aborted: status == 0,
             request_ids: &self.settings.request_ids,
-        });
+        }));
     }
 }

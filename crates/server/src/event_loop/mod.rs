@@ -24,7 +24,7 @@ use stdserve_sys::poller::{Poller, Readiness, Waker};
 use stdserve_sys::timers::Timers;
 
 use crate::connection::{Connection, Phase, TIMERS, Timer};
-use crate::crew::{Crew, Handed};
+use crate::crew::{Crew, Done, Handed};
 use crate::exchange::Inner;
 use crate::observe::{Log, Observer, Traffic};
 use crate::outbound::Budget;
@@ -82,6 +82,8 @@ pub(crate) struct EventLoop {
     now: Instant,
     arrived: Vec<Box<Inner>>,
     handed: Handed,
+    /// What of it has ended, and whether the socket has not taken all of the answer. Empty between two calls.
+    concluded: Vec<(Done, bool)>,
     doomed: Vec<usize>,
     spare: Vec<Box<Inner>>,
     next_id: u64,
@@ -146,6 +148,7 @@ impl EventLoop {
             now: Instant::now(),
             arrived: Vec::new(),
             handed: Handed::default(),
+            concluded: Vec::new(),
             doomed: Vec::new(),
             spare: Vec::new(),
             next_id: stdserve_sys::clock::random_seed(),
@@ -394,7 +397,7 @@ impl std::fmt::Debug for EventLoop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crew::{Done, End, StdThreads, Watchers};
+    use crate::crew::{End, StdThreads, Watchers};
     use crate::link::{Link, Tail};
     use crate::observe::{NoObserver, SilentLog};
     use crate::service::NotFound;

@@ -112,14 +112,13 @@ impl EventLoop {
         let mut at = 0;
         let connection = &self.connections[slot];
         if connection.inner.is_none() && connection.inlet.is_none() {
-            let mut inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
-            inner.queued = self.now;
+            let inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
             self.connections[slot].inner = Some(inner);
         }
         while self.connections[slot].takes_input() {
             let connection = &mut self.connections[slot];
             let head = match &mut connection.inner {
-                Some(inner) => Arc::make_mut(&mut inner.head),
+                Some(inner) => &mut inner.request_mut().head,
                 // Of a body that the service reads while it runs, the head is with the service.
                 None => &mut self.no_head,
             };
@@ -194,15 +193,17 @@ impl EventLoop {
             Peer::Ip(address) => Some(address.ip()),
             Peer::Unix => None,
         };
-        inner.origin = forwarded::apply(inner.head.fields(), peer, &self.settings.trust);
-        if inner.origin.strip {
-            Arc::make_mut(&mut inner.head).remove_fields(forwarded::is_forwarding_field);
+        let request = inner.request_mut();
+        request.origin = forwarded::apply(request.head.fields(), peer, &self.settings.trust);
+        if request.origin.strip {
+            request.head.remove_fields(forwarded::is_forwarding_field);
         }
-        inner.mount = self.routes.find(&inner.head);
-        if inner.head.method() == b"CONNECT" {
+        let head = &inner.request.head;
+        inner.mount = self.routes.find(head);
+        if head.method() == b"CONNECT" {
             return self.refuse(slot, &Refused::no_proxy());
         }
-        let length = inner.head.body_length();
+        let length = head.body_length();
         if let BodyLength::Length(length) = length
             && length > self.settings.max_body
         {
@@ -211,8 +212,8 @@ impl EventLoop {
         if length == BodyLength::None {
             return;
         }
-        let expects = inner.head.expects_continue() && !more;
-        let streamed = self.routes.service(inner.mount.service).bodies(&inner.head) == Bodies::Streamed;
+        let expects = head.expects_continue() && !more;
+        let streamed = self.routes.service(inner.mount.service).bodies(head) == Bodies::Streamed;
         if !streamed {
             connection.upload = Some(Box::default());
         }
@@ -272,7 +273,7 @@ impl EventLoop {
             upload.reserved += piece.len();
             if upload.memory.is_empty()
                 && let Some(BodyLength::Length(length)) =
-                    connection.inner.as_ref().map(|i| i.head.body_length())
+                    connection.inner.as_ref().map(|i| i.request.head.body_length())
             {
                 upload.memory.reserve(length.min(FIRST_RESERVE) as usize);
             }
@@ -381,18 +382,20 @@ impl EventLoop {
         inner.reserved = reserved;
         inner.place = place;
         inner.link = Some(Arc::clone(&connection.link));
-        inner.token = connection.token;
-        inner.number = connection.number;
         self.next_id = self.next_id.wrapping_add(1);
-        inner.id = self.next_id;
-        inner.peer = connection.peer;
+        let request = inner.request_mut();
+        request.token = connection.token;
+        request.number = connection.number;
+        request.id = self.next_id;
+        request.peer = connection.peer;
+        request.queued = self.now;
         inner.listener = self.doors.get(connection.listener).map(|door| Arc::clone(&door.info));
-        inner.queued = self.now;
         inner.deadline = self.now + self.settings.timeouts.queue;
         inner.draining.get_or_insert_with(|| Arc::clone(&self.draining));
+        let head = &inner.request.head;
         inner.keep_alive =
-            inner.head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
-        inner.route = predict::route(inner.head.method(), inner.head.path());
+            head.keep_alive() && !self.is_draining() && !self.settings.timeouts.keep_alive.is_zero();
+        inner.route = predict::route(head.method(), head.path());
         self.traffic.arrived += 1;
         self.arrived.push(inner);
         self.set_timer(slot, Timer::Write, self.settings.timeouts.write);

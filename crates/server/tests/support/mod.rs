@@ -14,6 +14,9 @@ use std::time::Duration;
 use stdserve_server::{Builder, Exchange, Log, Mount, Order, Server, Service, Settings, StdThreads};
 use stdserve_sys::listener::{BindAddress, LocalAddress, Registry};
 
+/// What has not happened by then never will: no test waits longer for one thing.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
 /// Answers 200 with `body`.
 pub(crate) fn ok(mut exchange: Exchange, body: &[u8]) {
     exchange.begin(200, b"OK").unwrap();
@@ -87,7 +90,7 @@ impl Running {
 
     pub(crate) fn connect(&self) -> Client {
         let socket = TcpStream::connect(self.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
         socket.set_nodelay(true).unwrap();
         Client { socket, buffer: Vec::new() }
     }
@@ -132,6 +135,14 @@ impl Client {
             assert!(self.more(), "the connection ended within a body");
         }
         (status, self.buffer.drain(..length).collect())
+    }
+
+    /// Whether anything has come that was not read, or the end. Does not wait.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let found = self.socket.peek(&mut [0]);
+        self.socket.set_nonblocking(false).unwrap();
+        found.is_ok()
     }
 
     fn more(&mut self) -> bool {

@@ -137,7 +137,8 @@ fn what_a_worker_counted_survives_it() {
     let row = &server.board.rows()[0];
     row.queue_time.observe(Duration::ZERO);
     let line: [&[u8]; 5] = [b"GET", b" ", b"/", b" ", b"HTTP/1.1"];
-    row.in_hand.begin(0, &Entry { id: 1, arrived: 1, began: Some(1), thread: 1, client: None, line });
+    let entry = Entry { id: 1, arrived: 1, began: Some(1), thread: 1, client: None, line };
+    row.in_hand.tell(std::iter::once(entry));
     let pid = Pid(std::process::id());
     server.figures.saw(0, pid, Sample { rss: 5000, cpu: Duration::from_millis(1500) });
     let before = server.samples();

@@ -1,23 +1,19 @@
 //! The requests that a worker has in hand, for whoever asks what it is doing: also when it hangs.
+//!
+//! They lie one after another in one record, each as long as its line: the list that is read is the list that was told.
 
-use std::array;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::sealed::Sealed;
 
-/// So many requests that run can be shown: those of the first threads of a worker's crew.
-pub const RUNNING: usize = 64;
-
-/// So many requests that wait for a thread can be shown: those that have waited longest.
-pub const WAITING: usize = 16;
+/// So many requests can be shown at least: with shorter lines, more.
+pub const SHOWN: usize = 80;
 
 /// So many bytes of a request's line are kept.
 pub const LINE: usize = 200;
 
-const LINE_WORDS: usize = LINE / 8;
-
-// The words of a record.
+// The words of a request.
 const ID: usize = 0;
 const ARRIVED: usize = 1;
 const BEGAN: usize = 2;
@@ -25,7 +21,9 @@ const BEGAN: usize = 2;
 const SUMMARY: usize = 3;
 const ADDRESS: usize = 4;
 const TEXT: usize = 6;
-const WORDS: usize = TEXT + LINE_WORDS;
+
+/// How many there are, and room for them.
+const WORDS: usize = 1 + SHOWN * (TEXT + LINE / 8);
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,22 +90,18 @@ impl InFlight {
     }
 }
 
-/// One request. One thread at a time may write.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-struct RequestSlot(Sealed<WORDS>);
-
-impl RequestSlot {
-    fn write(&self, entry: &Entry<'_>) {
+impl Entry<'_> {
+    /// Adds it to a list.
+    fn put(&self, words: &mut Vec<u64>) {
         let mut text = [0; LINE];
         let mut length = 0;
-        for piece in entry.line {
+        for piece in self.line {
             let taken = piece.len().min(LINE - length);
             text[length..length + taken].copy_from_slice(&piece[..taken]);
             length += taken;
         }
-        let phase = if entry.began.is_some() { 1 } else { 2 };
-        let (kind, high, low) = match entry.client {
+        let phase = if self.began.is_some() { 1 } else { 2 };
+        let (kind, high, low) = match self.client {
             None => (0, 0, 0),
             Some(IpAddr::V4(address)) => (4, 0, u64::from(address.to_bits())),
             Some(IpAddr::V6(address)) => {
@@ -115,130 +109,77 @@ impl RequestSlot {
                 (6, (bits >> 64) as u64, bits as u64)
             }
         };
-        let mut words = [0; WORDS];
-        words[ID] = entry.id;
-        words[ARRIVED] = entry.arrived;
-        words[BEGAN] = entry.began.unwrap_or(entry.arrived);
-        words[SUMMARY] = u64::from(entry.thread) << 32 | (length as u64) << 16 | kind << 8 | phase;
-        (words[ADDRESS], words[ADDRESS + 1]) = (high, low);
-        let used = length.div_ceil(8);
-        for (word, bytes) in words[TEXT..].iter_mut().zip(text.as_chunks::<8>().0).take(used) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        self.0.write(&words[..TEXT + used]);
+        let mut fixed = [0; TEXT];
+        fixed[ID] = self.id;
+        fixed[ARRIVED] = self.arrived;
+        fixed[BEGAN] = self.began.unwrap_or(self.arrived);
+        fixed[SUMMARY] = u64::from(self.thread) << 32 | (length as u64) << 16 | kind << 8 | phase;
+        (fixed[ADDRESS], fixed[ADDRESS + 1]) = (high, low);
+        words.extend(fixed);
+        let text = text.as_chunks::<8>().0.iter().take(length.div_ceil(8));
+        words.extend(text.map(|bytes| u64::from_ne_bytes(*bytes)));
     }
+}
 
-    /// There is no request. The record is otherwise as it was, so that nobody has to wait for this.
-    fn end(&self) {
-        self.0.replace(SUMMARY, 0);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.peek(SUMMARY) == 0
-    }
-
-    fn read(&self) -> Option<InFlight> {
-        if self.is_empty() {
-            return None;
-        }
-        let words = self.0.read()?;
-        let summary = words[SUMMARY];
-        let phase = match summary & 0xff {
-            1 => Phase::Running,
-            2 => Phase::Queued,
-            _ => return None,
-        };
-        let bits = u128::from(words[ADDRESS]) << 64 | u128::from(words[ADDRESS + 1]);
+impl InFlight {
+    /// Takes the first one off a list.
+    fn take(words: &mut &[u64]) -> Option<Self> {
+        let (fixed, rest) = words.split_first_chunk::<TEXT>()?;
+        let summary = fixed[SUMMARY];
+        let length = (summary >> 16 & 0xffff) as usize;
+        let (text, rest) = rest.split_at_checked(length.div_ceil(8))?;
+        *words = rest;
+        let bits = u128::from(fixed[ADDRESS]) << 64 | u128::from(fixed[ADDRESS + 1]);
         let client = match summary >> 8 & 0xff {
             4 => Some(IpAddr::V4(Ipv4Addr::from_bits(bits as u32))),
             6 => Some(IpAddr::V6(Ipv6Addr::from_bits(bits))),
             _ => None,
         };
-        let mut text = [0; LINE];
-        for (bytes, word) in text.as_chunks_mut::<8>().0.iter_mut().zip(&words[TEXT..]) {
-            *bytes = word.to_ne_bytes();
-        }
-        let length = LINE.min((summary >> 16 & 0xffff) as usize);
-        Some(InFlight {
-            id: words[ID],
-            phase,
-            arrived: words[ARRIVED],
-            began: words[BEGAN],
+        let text: Vec<u8> = text.iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
+        Some(Self {
+            id: fixed[ID],
+            phase: if summary & 0xff == 1 { Phase::Running } else { Phase::Queued },
+            arrived: fixed[ARRIVED],
+            began: fixed[BEGAN],
             thread: (summary >> 32) as u32,
             client,
-            line: String::from_utf8_lossy(&text[..length]).into_owned(),
+            line: String::from_utf8_lossy(&text).into_owned(),
         })
     }
-
-    fn clear(&self) {
-        // As a record of its own, so that a reader cannot take an older number for the same one.
-        self.0.write(&[0; WORDS]);
-    }
 }
 
-/// The requests that a worker has in hand: a place for each of its first threads, and some for those that wait.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Requests {
-    running: [RequestSlot; RUNNING],
-    waiting: [RequestSlot; WAITING],
-}
-
-impl Default for Requests {
-    fn default() -> Self {
-        Self {
-            running: array::from_fn(|_| RequestSlot::default()),
-            waiting: array::from_fn(|_| RequestSlot::default()),
-        }
-    }
-}
+/// The requests that a worker has in hand, as it has last told them.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Requests(Sealed<WORDS>);
 
 impl Requests {
-    /// A thread of the crew, by its place there, goes into the application with a request. Only that thread may say so.
-    pub fn begin(&self, seat: usize, entry: &Entry<'_>) {
-        if let Some(slot) = self.running.get(seat) {
-            slot.write(entry);
-        }
-    }
-
-    /// A thread of the crew has come back. Only that thread may say so.
-    pub fn end(&self, seat: usize) {
-        if let Some(slot) = self.running.get(seat) {
-            slot.end();
-        }
-    }
-
-    /// Says anew which requests wait for a thread. `list` hands them over, the oldest first, to a function that says
-    /// whether it takes more: no more than [`WAITING`] are kept. One thread at a time may say so.
-    pub fn wait(&self, list: impl FnOnce(&mut dyn FnMut(&Entry<'_>) -> bool)) {
-        let mut slots = self.waiting.iter();
-        list(&mut |entry| {
-            if let Some(slot) = slots.next() {
-                slot.write(entry);
+    /// Tells them anew; what finds no room is left out. One thread at a time may.
+    pub fn tell<'a>(&self, requests: impl Iterator<Item = Entry<'a>>) {
+        let mut words = vec![0];
+        for entry in requests {
+            let before = words.len();
+            entry.put(&mut words);
+            if words.len() > WORDS {
+                words.truncate(before);
+                break;
             }
-            slots.len() > 0
-        });
-        // They are filled from the front, so the first empty one is the last to look at.
-        for slot in slots.take_while(|slot| !slot.is_empty()) {
-            slot.end();
+            words[0] += 1;
         }
+        self.0.write(&words);
     }
 
-    /// What runs and waits now, the oldest first. A request that is being written down is left out.
+    /// What was told last, the oldest first. Nothing while it is being told anew, or where the worker died over it.
     pub fn in_flight(&self) -> Vec<InFlight> {
-        let slots = self.running.iter().chain(&self.waiting);
-        let mut found: Vec<InFlight> = slots.filter_map(RequestSlot::read).collect();
-        // One that was taken from the queue while we read would be there twice: first as it runs.
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|request| seen.insert(request.id));
+        let Some(words) = self.0.read() else { return Vec::new() };
+        let (count, mut rest) = (words[0], &words[1..]);
+        let mut found: Vec<InFlight> = (0..count).map_while(|_| InFlight::take(&mut rest)).collect();
         found.sort_by_key(|request| (request.arrived, request.id));
         found
     }
 
     pub(super) fn clear(&self) {
-        for slot in self.running.iter().chain(&self.waiting) {
-            slot.clear();
-        }
+        self.0.write(&[0]);
     }
 }
 
@@ -256,15 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_seen_while_it_runs() {
+    fn what_is_told_is_seen_until_something_else_is() {
         let requests = Requests::default();
         assert_eq!(requests.in_flight(), []);
         let client = Some("2001:db8::1".parse().unwrap());
         let line: [&[u8]; 5] = [b"GET", b" ", b"/wait?for=ever", b" ", b"HTTP/1.1"];
-        requests.begin(3, &Entry { id: 1, arrived: 100, began: Some(250), thread: 77, client, line });
+        let running = Entry { id: 2, arrived: 100, began: Some(250), thread: 77, client, line };
+        let older = Entry { began: None, thread: 0, arrived: 90, ..entry(1, b"x") };
+        requests.tell([running, older].into_iter());
         let found = requests.in_flight();
+        assert_eq!((found[0].phase, found[0].in_application(1000)), (Phase::Queued, Duration::ZERO));
         let expected = InFlight {
-            id: 1,
+            id: 2,
             phase: Phase::Running,
             arrived: 100,
             began: 250,
@@ -272,92 +216,57 @@ mod tests {
             client,
             line: "GET /wait?for=ever HTTP/1.1".to_owned(),
         };
-        assert_eq!(found, [expected]);
-        let times = [found[0].age(1100), found[0].in_queue(1100), found[0].in_application(1100)];
+        assert_eq!(found[1..], [expected]);
+        let times = [found[1].age(1100), found[1].in_queue(1100), found[1].in_application(1100)];
         assert_eq!(times.map(|time| time.as_millis()), [1000, 150, 850]);
-        // A shorter line leaves nothing of the longer one.
-        requests.begin(3, &entry(2, b"HEAD / HTTP/1.0"));
-        assert_eq!(requests.in_flight()[0].line, "HEAD / HTTP/1.0");
-        requests.end(3);
+        // A shorter list leaves nothing of the longer one.
+        requests.tell(std::iter::once(entry(3, b"HEAD / HTTP/1.0")));
+        let lines: Vec<_> = requests.in_flight().into_iter().map(|request| request.line).collect();
+        assert_eq!(lines, ["HEAD / HTTP/1.0"]);
+        requests.tell(std::iter::empty());
         assert_eq!(requests.in_flight(), []);
     }
 
     #[test]
-    fn threads_without_a_place_are_left_out() {
+    fn what_finds_no_room_is_left_out() {
         let requests = Requests::default();
-        requests.begin(RUNNING, &entry(1, b"x"));
-        requests.end(RUNNING);
-        assert_eq!(requests.in_flight(), []);
-    }
-
-    #[test]
-    fn those_that_wait_are_as_last_said() {
-        let requests = Requests::default();
-        let queued = |ids: std::ops::Range<u64>| {
-            requests.wait(|write| {
-                for id in ids {
-                    write(&Entry { began: None, thread: 0, arrived: id, ..entry(id, b"x") });
-                }
-            });
-            let found = requests.in_flight();
-            assert!(found.iter().all(|request| request.phase == Phase::Queued));
-            assert!(found.iter().all(|request| request.in_application(1000).is_zero()));
-            found.iter().map(|request| request.id).collect::<Vec<_>>()
+        let told = |line: &[u8]| {
+            requests.tell((0..1000).map(|id| entry(id, line)));
+            let ids: Vec<_> = requests.in_flight().into_iter().map(|request| request.id).collect();
+            assert!(ids.iter().copied().eq(0..ids.len() as u64));
+            ids.len()
         };
-        assert_eq!(queued(1..4), [1, 2, 3]);
-        assert_eq!(queued(2..100).len(), WAITING);
-        assert_eq!(queued(5..6), [5]);
-        // Taken by a thread before the queue was looked at again.
-        requests.begin(0, &entry(5, b"x"));
-        assert_eq!(requests.in_flight().len(), 1);
-        assert_eq!(requests.in_flight()[0].phase, Phase::Running);
+        assert_eq!(told(&[b'x'; 3 * LINE]), SHOWN);
+        assert!(told(b"GET / HTTP/1.1") > 3 * SHOWN);
         requests.clear();
         assert_eq!(requests.in_flight(), []);
     }
 
     #[test]
-    fn no_request_is_mixed_with_another() {
+    fn no_list_is_mixed_with_another() {
         let requests = Requests::default();
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let writers: [_; 2] = array::from_fn(|seat| {
-                let requests = &requests;
-                scope.spawn(move || {
-                    for round in 0..50_000_u64 {
-                        let id = round * 2 + seat as u64;
-                        let line = format!("{id} ").repeat(1 + (round % 30) as usize);
-                        let client =
-                            Some(IpAddr::V6(Ipv6Addr::from_bits(u128::from(id) << 64 | u128::from(id))));
-                        let pieces: [&[u8]; 5] = [line.as_bytes(), b"", b"", b"", b""];
-                        let entry = Entry {
-                            id,
-                            arrived: id,
-                            began: Some(id),
-                            thread: id as u32,
-                            client,
-                            line: pieces,
-                        };
-                        requests.begin(seat, &entry);
-                        if round % 3 == 0 {
-                            requests.end(seat);
-                        }
-                    }
-                })
-            });
             let reader = scope.spawn(|| {
                 while !over.load(Ordering::Acquire) {
-                    for found in requests.in_flight() {
-                        assert_eq!((found.arrived, found.began), (found.id, found.id));
-                        assert_eq!(found.thread, found.id as u32);
-                        let Some(IpAddr::V6(address)) = found.client else { panic!("{found:?}") };
-                        assert_eq!(address.to_bits() >> 64, u128::from(found.id));
-                        let whole = format!("{} ", found.id).repeat(30);
-                        assert!(whole.starts_with(&found.line), "{found:?}");
+                    let found = requests.in_flight();
+                    let Some(first) = found.first() else { continue };
+                    let told = first.arrived;
+                    assert_eq!(found.len() as u64, 1 + told % 30, "{found:?}");
+                    for (place, request) in found.iter().enumerate() {
+                        assert_eq!((request.id, request.arrived, request.began), (place as u64, told, told));
+                        assert_eq!(request.line, format!("{told} ").repeat(1 + place));
                     }
                 }
             });
-            for writer in writers {
-                writer.join().unwrap();
+            for told in 0..20_000_u64 {
+                let lines: Vec<String> =
+                    (1..=1 + told % 30).map(|times| format!("{told} ").repeat(times as usize)).collect();
+                requests.tell(lines.iter().enumerate().map(|(place, line)| Entry {
+                    arrived: told,
+                    began: Some(told),
+                    ..entry(place as u64, line.as_bytes())
+                }));
             }
             over.store(true, Ordering::Release);
             reader.join().unwrap();
@@ -370,19 +279,17 @@ mod tests {
             id: u64, arrived: u64, waits: u32, thread: u32, running: bool, client: Option<IpAddr>,
             pieces in prop::array::uniform5("[ -~]{0,90}"),
         ) {
-            let slot = RequestSlot::default();
+            let requests = Requests::default();
             let began = running.then(|| arrived.wrapping_add(u64::from(waits)));
             let line = pieces.each_ref().map(String::as_bytes);
-            slot.write(&Entry { id, arrived, began, thread, client, line });
-            let found = slot.read().unwrap();
+            requests.tell(std::iter::once(Entry { id, arrived, began, thread, client, line }));
+            let [found] = &requests.in_flight()[..] else { panic!("not one") };
             let text: String = pieces.concat().chars().take(LINE).collect();
-            prop_assert_eq!(found.line, text);
+            prop_assert_eq!(&found.line, &text);
             prop_assert_eq!((found.id, found.arrived, found.thread), (id, arrived, thread));
             prop_assert_eq!(found.began, began.unwrap_or(arrived));
             prop_assert_eq!(found.phase, if running { Phase::Running } else { Phase::Queued });
             prop_assert_eq!(found.client, client);
-            slot.clear();
-            prop_assert_eq!(slot.read(), None);
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use histogram::{BOUNDS, Durations, Histogram, RANGES};
-pub use in_flight::{Entry, InFlight, LINE, Phase, RUNNING, Requests, WAITING};
+pub use in_flight::{Entry, InFlight, LINE, Phase, Requests, SHOWN};
 pub use row::{CLASSES, Counters, Row, State};
 pub use slate::Slate;
 

@@ -285,7 +285,8 @@ mod tests {
             row.queue_time.observe(Duration::from_micros(3));
             row.app_time.observe(Duration::from_millis(4));
             let line: [&[u8]; 5] = [b"GET", b" ", b"/", b" ", b"HTTP/1.1"];
-            row.in_hand.begin(0, &Entry { id: 1, arrived: 1, began: Some(1), thread: 1, client: None, line });
+            let entry = Entry { id: 1, arrived: 1, began: Some(1), thread: 1, client: None, line };
+            row.in_hand.tell(std::iter::once(entry));
         };
         let is_empty = || {
             let gauges = [&row.running, &row.queued, &row.threads, &row.connections];
