@@ -14,6 +14,7 @@ import pytest
 
 from support import browser, proc
 from support.browser import Browser, Tab
+from support.exchanges import RedisServer, need_redis
 from support.serving import Serve, Served, ask
 from support.waiting import until
 from support.wire import Client, Response, request
@@ -283,6 +284,26 @@ def test_too_many_listeners_are_refused_and_those_who_leave_make_room(serve: Ser
 
     until(comes_in, "a place is free")
     second.client.close()
+
+
+def test_two_servers_share_rooms_by_redis(serve: Serve, short_path: Path) -> None:
+    """As two machines would. While Redis cannot be had that is said; afterwards it goes on."""
+    need_redis()
+    redis = RedisServer(short_path, keeps_data=False)
+    try:
+        here, there = (serve(None, cwd=CHAT, threads=8, env={"CHAT_URL": redis.url}) for _ in range(2))
+        with Listener(there) as listener:
+            assert listener.events("alive") == []
+            assert say(here, "hello").status == 204
+            assert listener.texts(1) == ["hello"]
+            redis.stop()
+            assert say(here, "is anybody there?").status == 503
+            assert Listener(here).head.get("Retry-After") == "5"
+            redis.start()
+            until(lambda: say(here, "back").status == 204, "Redis takes messages")
+            assert listener.texts(1) == ["back"]
+    finally:
+        redis.stop()
 
 
 def test_what_is_refused(serve: Serve) -> None:

@@ -95,6 +95,11 @@ def answer(
     return [body]
 
 
+def not_now(start_response: StartResponse, why: str) -> list[bytes]:
+    """Later, perhaps: the page tries again by itself."""
+    return answer(start_response, HTTPStatus.SERVICE_UNAVAILABLE, why, [("Retry-After", "5")])
+
+
 def page(room: Room, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """The page of a room."""
     here = {room.name: ' aria-current="page"'}
@@ -119,8 +124,7 @@ def say(room: Room, environ: WSGIEnvironment, start_response: StartResponse) -> 
     try:
         room.say(name, text)
     except ConnectionError:
-        again = [("Retry-After", "5")]
-        return answer(start_response, HTTPStatus.SERVICE_UNAVAILABLE, "Nobody can hear it now.\n", again)
+        return not_now(start_response, "Nobody can hear it now.\n")
     return answer(start_response, HTTPStatus.NO_CONTENT)
 
 
@@ -141,17 +145,21 @@ def read(said: Any) -> tuple[str, str]:
 def listen(room: Room, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
     """The stream of a page: what it has missed, then what is said, until the page or this worker leaves."""
     if not PLACES.acquire(blocking=False):
-        again = [("Retry-After", "5")]
-        yield from answer(start_response, HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen.\n", again)
+        yield from not_now(start_response, "Too many listen.\n")
         return
     try:
+        try:
+            subscription = room.listen()
+        except ConnectionError:
+            yield from not_now(start_response, "Nobody can be heard now.\n")
+            return
         fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")]
         # nginx would gather events before it passes them on.
         start_response("200 OK", [*fields, ("X-Accel-Buffering", "no")])
         # A browser that connects again says where it was; a page that begins again says it in the query.
         asked = parse_qs(environ["QUERY_STRING"]).get("after", [""])[0]
-        with room.listen() as subscription:
-            place = environ.get("HTTP_LAST_EVENT_ID", asked)
+        place = environ.get("HTTP_LAST_EVENT_ID", asked)
+        with subscription:
             yield from events(room, place, subscription, environ.get("stdserve.draining"))
     finally:
         PLACES.release()
