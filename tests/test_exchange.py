@@ -327,6 +327,37 @@ def test_a_slow_subscriber_within_a_process_is_told_exactly() -> None:
 # attached tasks
 
 
+def test_the_past_is_what_the_memory_has() -> None:
+    """From the beginning, then from the oldest that is there; what is to come follows."""
+    exchange = Exchange(new_name())
+    exchange.send(0)
+    with exchange.subscribe(past=True) as early, exchange.subscribe() as late:
+        exchange.send(1)
+        assert [early.get_nowait(), early.get_nowait(), late.get_nowait()] == [0, 1, 1]
+        with pytest.raises(queue.Empty):
+            early.get_nowait()
+    long = "x" * 100_000
+    for _ in range(200):
+        exchange.send(long)
+    with exchange.subscribe(past=True) as subscription:
+        missed = subscription.get_nowait()
+        assert isinstance(missed, Missed)
+        assert missed.exact
+        there = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                assert subscription.get_nowait() == long
+                there += 1
+        assert there > 40
+        assert missed.count + there == 202
+        exchange.send(3)
+        assert subscription.get_nowait() == 3
+    with pytest.raises(TypeError, match="past"):
+        Exchange().subscribe(past=True)
+    with pytest.raises(TypeError, match="past"):
+        exchange.subscribe(Keep(), past=True)  # type: ignore[call-overload]
+
+
 def test_what_a_task_raises_is_reported_and_the_others_are_served(
     exchange: Exchange[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,23 @@ def test_what_the_stream_has_no_more_is_told_exactly(server: RedisServer) -> Non
         assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1, exact=False), "after all"]
 
 
+def test_the_past_is_what_the_stream_has(server: RedisServer) -> None:
+    """To the first who asks; then what was read. A time in which nobody read is told."""
+    exchange = Exchange[str](name := new_name(), server.url)
+    sent(server, name, b"s1", b"s2", b"s3", kept=2)
+    with exchange.subscribe(past=True) as subscription:
+        assert [subscription.get_nowait() for _ in range(3)] == [Missed(1), "2", "3"]
+        exchange.send("4")
+        with exchange.subscribe(past=True) as again:
+            assert [again.get_nowait() for _ in range(4)] == [Missed(1), "2", "3", "4"]
+    with Exchange[str](new_name(), server.url).subscribe():  # the thread sees that nobody reads the first one
+        exchange.send("5")
+        with exchange.subscribe() as late, exchange.subscribe(past=True) as whole:
+            exchange.send("6")
+            assert late.get(PATIENCE) == "6"
+            assert [whole.get(PATIENCE) for _ in range(6)] == [Missed(1), "2", "3", "4", Missed(1), "6"]
+
+
 def test_what_others_put_there_harms_nobody(server: RedisServer) -> None:
     """Entries of another form are passed over, and what cannot be read is said to who gets it."""
     from stdserve.concurrent._redis import keys_of

@@ -273,8 +273,8 @@ class Channel:
     def note_missed(self, count: int, exact: bool, /) -> None:
         """Tells the readers of a gap in the source, in its place. Private channels only."""
 
-    def reader(self) -> Reader:
-        """Reads what is sent from now on."""
+    def reader(self, past: bool = False, /) -> Reader:
+        """Reads what is sent from now on; with `past` also what the memory has of the name."""
 
 @final
 class Reader:

@@ -128,9 +128,11 @@ class _Stream:
             raise ValueError(f"a message of {len(payload)} bytes: {self.channel.max_message} can be sent")
         self._server.call(SEND, self.keys, payload, KEPT)
 
-    def reader(self) -> _Reader:
-        """A reader of what is sent from now on."""
-        return self._server.subscribe(self)
+    def reader(self, past: bool = False, /) -> _Reader:
+        """A reader of what is sent from now on. With `past` also of what the stream has; where it is read
+        in this process already, of what has been read and is there still.
+        """
+        return self._server.subscribe(self, past)
 
     def spare(self) -> None:
         """None: readers of a child are made in the child."""
@@ -145,16 +147,20 @@ class _Stream:
         """Whether somebody in this process does."""
         return any(not reader.closed for reader in list(self._readers))
 
-    def new_reader(self) -> _Reader:
-        reader = _Reader(self._server, self)
+    def new_reader(self, past: bool = False) -> _Reader:
+        reader = _Reader(self._server, self, past)
         self._readers.add(reader)
         return reader
 
     def begin_at(self, last: Id, epoch: bytes | None, number: bytes | None) -> None:
-        """Begins behind what is there."""
-        self.at = last
-        self._epoch = epoch
-        self._number = int(number or 0)
+        """Begins behind what is there. What nobody here has read since the last time is noted, for those who
+        ask for the past.
+        """
+        count = int(number or 0)
+        if self._epoch is not None and (epoch != self._epoch or count != self._number):
+            same = epoch == self._epoch
+            self.channel.note_missed(max(count - self._number if same else count, 1), same)
+        self.at, self._epoch, self._number = last, epoch, count
 
     def at_text(self) -> str:
         """The last entry that was read, as Redis writes it."""
@@ -197,10 +203,10 @@ class _Stream:
 class _Reader:
     """A native reader of what the thread has brought, which sees to it that there is a thread."""
 
-    def __init__(self, server: _Server, stream: _Stream) -> None:
+    def __init__(self, server: _Server, stream: _Stream, past: bool) -> None:
         self._server = server
         self._stream = stream  # which is read as long as there is a reader
-        self._reader = stream.channel.reader()
+        self._reader = stream.channel.reader(past)
 
     @property
     def closed(self) -> bool:
@@ -271,8 +277,8 @@ class _Server:
 
     # subscribers
 
-    def subscribe(self, stream: _Stream) -> _Reader:
-        """A reader of what is sent from now on. ConnectionError: the server is not there."""
+    def subscribe(self, stream: _Stream, past: bool) -> _Reader:
+        """A reader: see `_Stream.reader`. ConnectionError: the server is not there."""
         key = stream.keys[0]
         last, epoch, number = self.call(LOOK, stream.keys)
         now = _id(last)
@@ -284,15 +290,16 @@ class _Server:
                 if not self._reaches(lambda: key not in self._read or stream.at >= now):
                     raise ConnectionError(f"{_without_secrets(self.url)}: cannot be read from")
             if key in self._read:
-                return stream.new_reader()
-            stream.begin_at(now, epoch, number)
-            reader = stream.new_reader()
+                return stream.new_reader(past)
+            if not past:
+                stream.begin_at(now, epoch, number)
+            reader = stream.new_reader(past)
             self._read[key] = stream
             self._wanted += 1
             wanted = self._wanted
             self.see_to_thread()
             # Not for what it gets, but that it gets it at once.
-            self._reaches(lambda: self._seen >= wanted)
+            self._reaches(lambda: self._seen >= wanted and (not past or stream.at >= now))
             return reader
 
     def _reaches(self, reached: Callable[[], bool]) -> bool:

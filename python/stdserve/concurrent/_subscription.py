@@ -64,8 +64,8 @@ class Reader(Protocol):
 class Source(Protocol):
     """Where readers come from."""
 
-    def reader(self) -> Reader:
-        """One that reads what is sent from now on."""
+    def reader(self, past: bool = False, /) -> Reader:
+        """One that reads what is sent from now on; with `past` also what is there still."""
 
     def spare(self) -> Reader | None:
         """One for a child that is about to be forked; None where it is made by `in_child`."""
@@ -154,12 +154,14 @@ class Subscription(Generic[M]):
     Made by `Exchange.subscribe()`. Close it, or use it as a context manager.
     """
 
-    def __init__(self, source: Source, decode: Callable[[Any], M | Missed], burst: int) -> None:
+    def __init__(
+        self, source: Source, decode: Callable[[Any], M | Missed], burst: int, past: bool = False
+    ) -> None:
         self._source = source
         self._decode = decode
         self._burst = burst
         self._spare: Reader | None = None
-        self._begin(source.reader())
+        self._begin(source.reader(past))
         _forks.tell(self)
 
     def _begin(self, reader: Reader) -> None:

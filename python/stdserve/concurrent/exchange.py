@@ -107,23 +107,24 @@ class Exchange(Generic[M]):
         self._inner.detach(task)
 
     @overload
-    def subscribe(self, *, maxsize: int | None = None) -> Subscription[M]: ...
+    def subscribe(self, *, maxsize: int | None = None, past: bool = False) -> Subscription[M]: ...
     @overload
     def subscribe(self, task: Task, /, *tasks: Task) -> AbstractContextManager[None]: ...
     def subscribe(
-        self, *tasks: Task, maxsize: int | None = None
+        self, *tasks: Task, maxsize: int | None = None, past: bool = False
     ) -> Subscription[M] | AbstractContextManager[None]:
         """A place of one's own in the messages from now on; or, with tasks, a context in which they are
         attached.
 
         `maxsize`: how many messages it may be behind, 1,000 by default. For an exchange without a name; with
-        a name it is what the memory of the exchanges holds.
+        a name it is what the memory of the exchanges holds. `past`: it begins with the oldest message that
+        this memory, or Redis, still has. For an exchange with a name.
         """
         if tasks:
-            if maxsize is not None:
-                raise TypeError("maxsize is for a subscription without tasks")
+            if maxsize is not None or past:
+                raise TypeError("maxsize and past are for a subscription without tasks")
             return self._attached(tasks)
-        return cast("Subscription[M]", self._inner.subscribe(maxsize))
+        return cast("Subscription[M]", self._inner.subscribe(maxsize, past))
 
     @contextlib.contextmanager
     def _attached(self, tasks: tuple[Task, ...]) -> Iterator[None]:
@@ -170,7 +171,9 @@ class _Within:
             del tasks[task]
             self._tasks = tasks
 
-    def subscribe(self, maxsize: int | None) -> Subscription[Any]:
+    def subscribe(self, maxsize: int | None, past: bool) -> Subscription[Any]:
+        if past:
+            raise TypeError("past is for an exchange with a name: without one, messages are not kept")
         place = _Place(self, MAXSIZE if maxsize is None else maxsize)
         return Subscription(place, lambda message: message, 1)
 
@@ -201,7 +204,7 @@ class _Place:
         self._within = within
         self._maxsize = maxsize
 
-    def reader(self) -> LocalReader:
+    def reader(self, past: bool = False, /) -> LocalReader:
         reader = LocalReader(self._maxsize)
         self._within.add(reader)
         return reader
@@ -232,10 +235,10 @@ class _Across:
     def detach(self, task: Task) -> None:
         self._feed.detach(task)
 
-    def subscribe(self, maxsize: int | None) -> Subscription[Any]:
+    def subscribe(self, maxsize: int | None, past: bool) -> Subscription[Any]:
         if maxsize is not None:
             raise TypeError("maxsize is for an exchange without a name")
-        return Subscription(self._carrier, self._decode, BURST)
+        return Subscription(self._carrier, self._decode, BURST, past)
 
 
 _exchanges: dict[tuple[str, str | None], Exchange[Any]] = {}

@@ -143,10 +143,13 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads what is sent from now on.
-    fn reader(&self) -> PyResult<Reader> {
+    /// Reads what is sent from now on; with `past` also what the memory has of the name.
+    #[pyo3(signature = (past = false, /))]
+    fn reader(&self, past: bool) -> PyResult<Reader> {
         let place = self.place()?;
-        let state = State { place, cursor: place.memory.cursor(place.index), waiter: None, closed: false };
+        let Place { memory, index, .. } = place;
+        let cursor = if past { memory.beginning(index) } else { memory.cursor(index) };
+        let state = State { place, cursor, waiter: None, closed: false };
         Ok(Reader { name: self.name.clone(), private: self.private, state: Mutex::new(state) })
     }
 }
