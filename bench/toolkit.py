@@ -1,6 +1,6 @@
 """Compares parts of `stdserve.concurrent` with the recipes that they take the place of: CPU per operation.
 
-    python bench/toolkit.py [--only queue,actor,exchange,robots] [--rounds 5]
+    python bench/toolkit.py [--only queues,actor,exchange,robots] [--rounds 5]
 
 Each side of a workload (`bench/toolkit/`) runs in a process of its own, in turns; its CPU time is that of the
 process and its children, less that of the same program with next to nothing to do. The ratio is the median of
@@ -36,8 +36,8 @@ class Workload:
 
 
 WORKLOADS = [
-    Workload("queue", 300_000, 1 / 3, "PollableQueue put and get / the socketpair recipe"),
-    Workload("actor", 300_000, 1 / 2, "messages to an Actor / the queue.Queue recipe"),
+    Workload("queues", 300_000, 1 / 3, "PollableQueue put and get / the socketpair recipe"),
+    Workload("actor", 1_000_000, 1 / 2, "messages to an Actor / the queue.Queue recipe"),
     Workload("exchange", 20_000, 1 / 5, "Exchange across processes / redis-py publish and subscribe"),
     Workload(
         "robots", 400_000, 1 / 4, "lines of gzipped logs / the ProcessPoolExecutor recipe", prepared=True

@@ -8,7 +8,13 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import os
+import queue
+import socket
 from concurrent import futures
+from queue import Queue
+from threading import Event, Thread
+from typing import Any
 
 # 12.8. Performing Simple Parallel Programming
 
@@ -36,3 +42,96 @@ def find_all_robots(logdir: str) -> set[str]:
         for robots in pool.map(find_robots, files):
             all_robots.update(robots)
     return all_robots
+
+
+# 12.10. Defining an Actor Task
+
+
+# Sentinel used for shutdown
+class ActorExit(Exception):
+    pass
+
+
+class Actor:
+    def __init__(self) -> None:
+        self._mailbox: Queue[Any] = Queue()
+
+    def send(self, msg: Any) -> None:
+        """
+        Send a message to the actor
+        """
+        self._mailbox.put(msg)
+
+    def recv(self) -> Any:
+        """
+        Receive an incoming message
+        """
+        msg = self._mailbox.get()
+        if msg is ActorExit:
+            raise ActorExit()
+        return msg
+
+    def close(self) -> None:
+        """
+        Close the actor, thus shutting it down
+        """
+        self.send(ActorExit)
+
+    def start(self) -> None:
+        """
+        Start concurrent execution
+        """
+        self._terminated = Event()
+        t = Thread(target=self._bootstrap)
+
+        t.daemon = True
+        t.start()
+
+    def _bootstrap(self) -> None:
+        try:
+            self.run()
+        except ActorExit:
+            pass
+        finally:
+            self._terminated.set()
+
+    def join(self) -> None:
+        self._terminated.wait()
+
+    def run(self) -> None:
+        """
+        Run method to be implemented by the user
+        """
+        while True:
+            self.recv()
+
+
+# 12.13. Polling Multiple Thread Queues
+
+
+class PollableQueue(queue.Queue[Any]):
+    def __init__(self) -> None:
+        super().__init__()
+        # Create a pair of connected sockets
+        if os.name == "posix":
+            self._putsocket, self._getsocket = socket.socketpair()
+        else:
+            # Compatibility on non-POSIX systems
+            server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            server.bind(("127.0.0.1", 0))
+            server.listen(1)
+            self._putsocket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._putsocket.connect(server.getsockname())
+            self._getsocket, _ = server.accept()
+            server.close()
+
+    def fileno(self) -> int:
+        return self._getsocket.fileno()
+
+    def put(self, item: Any) -> None:  # type: ignore[override]
+        super().put(item)
+        self._putsocket.send(b"x")
+
+    def get(self) -> Any:  # type: ignore[override]
+        self._getsocket.recv(1)
+        return super().get()
