@@ -24,7 +24,7 @@ pub(super) const HEAD: u64 = 4;
 /// Set in a record's first word: it notes a gap.
 pub(super) const GAP: u64 = 1 << 63;
 
-/// The counters. All but the last two are written under the lock only.
+/// The counters. Written under the lock only.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -40,6 +40,8 @@ pub(super) struct Counters {
     pub(super) bell: Futex,
     /// Whether somebody waits for the bell.
     pub(super) awaited: AtomicU32,
+    /// How many have died with the lock.
+    pub(super) deaths: AtomicU32,
 }
 
 /// A name, found by its key.

@@ -44,8 +44,9 @@ impl RobustMutex {
         }
     }
 
-    /// Waits for the lock as long as it takes, or at most so long: then `TimedOut`.
-    pub(super) fn lock(&self, patience: Option<Duration>) -> io::Result<Guard<'_>> {
+    /// Waits for the lock as long as it takes, or at most so long: then the error is `ETIMEDOUT`. Also tells whether
+    /// whoever had it before has died with it.
+    pub(super) fn lock(&self, patience: Option<Duration>) -> io::Result<(Guard<'_>, bool)> {
         // SAFETY: the mutex was prepared.
         let mut result = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
         if result == libc::EBUSY {
@@ -65,12 +66,13 @@ impl RobustMutex {
                 }
             };
         }
-        if result == libc::EOWNERDEAD {
+        let died = result == libc::EOWNERDEAD;
+        if died {
             // SAFETY: this thread holds the mutex, whose last owner has died. Who dies before this line leaves it as
             // it was.
             result = unsafe { libc::pthread_mutex_consistent(self.0.get()) };
         }
-        check(result).map(|()| Guard(self))
+        check(result).map(|()| (Guard(self), died))
     }
 }
 

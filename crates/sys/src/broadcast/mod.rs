@@ -121,14 +121,23 @@ impl Memory {
 
     /// Takes the lock, and puts right what whoever had it before may have left.
     fn lock(&self, patience: Option<Duration>) -> io::Result<Guard<'_>> {
-        let guard = self.mapping.lock().lock(patience)?;
-        self.layout().mend();
+        let (guard, died) = self.mapping.lock().lock(patience)?;
+        let layout = self.layout();
+        if died {
+            layout.counters.deaths.fetch_add(1, Ordering::Relaxed);
+        }
+        layout.mend();
         Ok(guard)
     }
 
     /// How many names there are.
     pub fn names(&self) -> usize {
         self.layout().counters.names.load(Ordering::Relaxed) as usize
+    }
+
+    /// How many writers have died in the middle of a send.
+    pub fn deaths(&self) -> u32 {
+        self.layout().counters.deaths.load(Ordering::Relaxed)
     }
 
     /// Finds a name, or adds it. Names stay.

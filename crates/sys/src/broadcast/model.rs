@@ -76,8 +76,8 @@ pub(super) struct Lock(Mutex<()>);
 
 impl Lock {
     #[allow(clippy::unnecessary_wraps)] // as the system's
-    pub(super) fn lock(&self, _patience: Option<Duration>) -> io::Result<Guard<'_>> {
-        Ok(self.0.lock().unwrap())
+    pub(super) fn lock(&self, _patience: Option<Duration>) -> io::Result<(Guard<'_>, bool)> {
+        Ok((self.0.lock().unwrap(), false))
     }
 }
 
@@ -105,6 +105,7 @@ impl Mapping {
             linked: AtomicU32::new(0),
             bell: Futex { number: Mutex::new(0), woken: Condvar::new() },
             awaited: AtomicU32::new(0),
+            deaths: AtomicU32::new(0),
         };
         let name = || Name { key: [zero(), zero()], last: zero(), number: zero(), inexact: zero() };
         Ok(Self {
@@ -222,10 +223,12 @@ mod orders {
         });
     }
 
-    /// A wake-up that is lost leaves everybody asleep, which loom calls a deadlock.
-    fn somebody_is_always_woken(deaths: [Death; 2]) {
+    /// Messages to the reader's name, or to another, by writers that die. A wake-up that is lost leaves everybody
+    /// asleep, which loom calls a deadlock.
+    fn the_reader_is_always_woken(sends: [(bool, Death); 2]) {
         explore(move || {
             let (memory, index) = memory(64 * 8);
+            let other = memory.name("other").unwrap();
             let post = Arc::new(Post::default());
             let over = Arc::new(AtomicBool::new(false));
             let mut cursor = memory.cursor(index);
@@ -249,12 +252,12 @@ mod orders {
             let writer = {
                 let memory = Arc::clone(&memory);
                 thread::spawn(move || {
-                    for death in deaths {
-                        memory.send_and_die(index, b"message!", death);
+                    for (own, death) in sends {
+                        memory.send_and_die(if own { index } else { other }, b"message!", death);
                     }
                 })
             };
-            let wanted = deaths.iter().filter(|death| **death != Death::Before).count();
+            let wanted = sends.iter().filter(|(own, death)| *own && *death != Death::Before).count();
             let mut taken = 0;
             while taken < wanted {
                 waiter.poll();
@@ -271,11 +274,16 @@ mod orders {
 
     #[test]
     fn no_wake_up_is_lost() {
-        somebody_is_always_woken([Death::Never, Death::Never]);
+        the_reader_is_always_woken([(true, Death::Never), (true, Death::Never)]);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_after_one_for_others() {
+        the_reader_is_always_woken([(false, Death::Never), (true, Death::Never)]);
     }
 
     #[test]
     fn no_wake_up_is_lost_where_writers_die() {
-        somebody_is_always_woken([Death::Before, Death::BeforeItIsLinked]);
+        the_reader_is_always_woken([(true, Death::Before), (true, Death::BeforeItIsLinked)]);
     }
 }

@@ -3,19 +3,23 @@
 //! A name is known by a hash of 128 bits, keyed by what the processes that share the memory have from their common
 //! ancestor: nobody outside can make two names meet.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+#[cfg(not(all(test, loom)))]
+use std::{hash::RandomState as State, sync::atomic::Ordering};
+
+// The same keys in each run of the model.
+#[cfg(all(test, loom))]
+use {loom::sync::atomic::Ordering, std::hash::BuildHasherDefault, std::hash::DefaultHasher};
 
 #[cfg(all(test, loom))]
-use loom::sync::atomic::Ordering;
-#[cfg(not(all(test, loom)))]
-use std::sync::atomic::Ordering;
+type State = BuildHasherDefault<DefaultHasher>;
 
 use super::death;
 use super::layout::{Layout, NAMES};
 
 /// What hashes names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys([RandomState; 2]);
+pub(super) struct Keys([State; 2]);
 
 /// A hashed name.
 pub(super) type Key = [u64; 2];
