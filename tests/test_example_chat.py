@@ -87,12 +87,12 @@ def say(server: Served, text: str, room: str = "lobby") -> Response:
 class Listener:
     """A client of a room's stream."""
 
-    def __init__(self, server: Served, place: str | None = None, room: str = "lobby") -> None:
+    def __init__(self, server: Served, last: str | None = None, room: str = "lobby") -> None:
         self.client = Client(server.address)
-        fields = [("Last-Event-ID", place)] if place else []
+        fields = [("Last-Event-ID", last)] if last else []
         self.client.send(request(target=f"/rooms/{room}/events", fields=fields))
         self.head = self.client.head()
-        self.place = ""
+        self.last = ""
         self._events = self._read()
 
     def _read(self) -> Iterator[tuple[str, Any]]:
@@ -102,11 +102,9 @@ class Listener:
             *events, text = (text + chunk.decode()).split("\n\n")
             for lines in events:
                 fields = dict(line.split(": ", 1) for line in lines.split("\n") if not line.startswith(":"))
-                self.place = fields.get("id", self.place)
+                self.last = fields.get("id", self.last)
                 if "data" in fields:
                     yield fields["event"], json.loads(fields["data"])
-                elif "id" in fields:
-                    yield "alive", None
 
     def events(self, stop: str) -> list[tuple[str, Any]]:
         """The events up to the first of that name."""
@@ -117,10 +115,14 @@ class Listener:
             found.append(event)
         return found
 
-    def texts(self, count: int) -> list[str]:
-        """What so many messages say."""
-        said = (data["text"] for name, data in self._events if name == "said")
+    def said(self, count: int) -> list[dict[str, Any]]:
+        """The next messages."""
+        said = (data for name, data in self._events if name == "said")
         return [next(said) for _ in range(count)]
+
+    def texts(self, count: int) -> list[str]:
+        """What they say."""
+        return [message["text"] for message in self.said(count)]
 
     def rest(self) -> list[tuple[str, Any]]:
         """All that still comes, up to the orderly end."""
@@ -173,7 +175,7 @@ def test_what_one_page_says_appears_in_both_in_the_same_order(chat: Served, wind
 
 @needs_browser
 def test_a_worker_that_is_killed_costs_its_pages_a_moment(chat: Served, window: Browser) -> None:
-    """They connect again, and get what was said meanwhile, or are told that there may have been something."""
+    """They connect again, to an old worker or a new one, and get what was said meanwhile."""
     tabs = [enter(window, chat), enter(window, chat)]
     write(tabs[0], "Ada", "before")
     for tab in tabs:
@@ -189,12 +191,11 @@ def test_a_worker_that_is_killed_costs_its_pages_a_moment(chat: Served, window: 
     until(lambda: say(chat, "meanwhile").status == 204, "somebody takes messages")
     for tab in tabs:
         connected(tab)
-        tab.wait(
-            "document.querySelector('#messages').textContent.match(/meanwhile|may have been missed/) !== null"
-        )
+        assert wait_texts(tab, 2) == ["before", "meanwhile"]
     write(tabs[1], "Eve", "after")
     for tab in tabs:
-        tab.wait("document.querySelector('#messages').textContent.includes('after')")
+        assert wait_texts(tab, 3)[2] == "after"
+        assert tab.run("document.querySelectorAll('.missed').length") == 0
 
 
 def _ports(server: Served) -> set[int]:
@@ -224,7 +225,7 @@ def test_a_hundred_listeners_get_every_message(chat: Served) -> None:
     listeners = [Listener(chat) for _ in range(LISTENERS)]
     for listener in listeners:
         assert listener.head.status == 200
-        assert listener.events("alive") == []
+        assert listener.events("here") == []
     holders = [len(proc.clients_of(pid, chat.port)) for pid in chat.workers()]
     assert sum(holders) >= LISTENERS
     assert all(holders), holders
@@ -239,7 +240,7 @@ def test_a_hundred_listeners_get_every_message(chat: Served) -> None:
         assert [text for text in heard[0] if text.startswith(f"{who} ")] == [f"{who} {n}" for n in range(10)]
     chat.signal(signal.SIGTERM)
     for listener in listeners:
-        assert [name for name, _ in listener.rest() if name != "alive"] == []
+        assert listener.rest() == []
         listener.client.close()
     assert chat.wait_exit() == 0
 
@@ -249,22 +250,34 @@ def test_who_comes_back_gets_the_rest_from_any_worker(chat: Served) -> None:
     for number in range(5):
         assert say(chat, str(number)).status == 204
     with Listener(chat) as listener:
-        seen = listener.events("alive")
+        seen = listener.events("here")
     assert [data["text"] for _, data in seen] == ["0", "1", "2", "3", "4"]
-    place = f"{seen[2][1]['id']}@{seen[2][1]['time']}"
     for _ in range(12):
-        with Listener(chat, place) as again:
+        with Listener(chat, seen[2][1]["id"]) as again:
             assert again.texts(2) == ["3", "4"]
-            assert again.events("alive") == []
-            assert again.place.startswith(seen[4][1]["id"])
-    with Listener(chat, room=f"lobby/events?after={place}#") as again:
+            assert again.events("here") == []
+            assert again.last == seen[4][1]["id"]
+    with Listener(chat, room=f"lobby/events?after={seen[2][1]['id']}#") as again:
         assert again.texts(2) == ["3", "4"]
-    # Nobody knows that message, and it is older than every worker: some may be missing.
-    with Listener(chat, "ffff@1") as lost:
-        assert lost.events("alive")[0] == ("missed", {"count": 1, "exact": False})
-    # It had everything when all workers were there.
-    with Listener(chat, f"ffff@{seen[4][1]['time']}") as there:
-        assert [name for name, _ in there.events("alive")] == ["said"] * 5
+    # It was there when nothing was said yet. Nobody knows the message of the other.
+    with Listener(chat, "0") as first, Listener(chat, "ffff") as other:
+        assert first.events("here") == seen
+        assert other.events("here") == [("missed", {"count": 1, "exact": False}), *seen]
+    with Listener(chat, "ffff", room="garden") as nowhere:
+        assert nowhere.events("here") == [("missed", {"count": 1, "exact": False})]
+        assert nowhere.last == "0"
+    # A worker that was not there then knows it too.
+    old = set(chat.workers())
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(found := chat.workers()) == 4 and not old & set(found), "four new workers")
+    with Listener(chat, seen[2][1]["id"]) as again:
+        assert again.texts(2) == ["3", "4"]
+    for number in range(5, 206):
+        say(chat, str(number))
+    with Listener(chat, seen[4][1]["id"]) as late, Listener(chat) as new:
+        assert late.events("here")[0] == ("missed", {"count": 1, "exact": False})
+        assert [data["text"] for _, data in new.events("here")] == [str(number) for number in range(156, 206)]
 
 
 def test_too_many_listeners_are_refused_and_those_who_leave_make_room(serve: Serve) -> None:
@@ -293,7 +306,7 @@ def test_two_servers_share_rooms_by_redis(serve: Serve, short_path: Path) -> Non
     try:
         here, there = (serve(None, cwd=CHAT, threads=8, env={"CHAT_URL": redis.url}) for _ in range(2))
         with Listener(there) as listener:
-            assert listener.events("alive") == []
+            assert listener.events("here") == []
             assert say(here, "hello").status == 204
             assert listener.texts(1) == ["hello"]
             redis.stop()
@@ -330,13 +343,13 @@ def test_what_is_refused(serve: Serve) -> None:
     assert post(b"\xff") == 400
     assert post(b" " * (16 << 10) + b"x") == 413
     with Listener(server, room="a") as listener:
-        assert listener.events("alive") == []
+        assert listener.events("here") == []
         assert (
             post(json.dumps(good | {"name": " A\n\u0007da  B "}).encode(), "Application/JSON; charset=utf-8")
             == 204
         )
-        (name, data), *_ = listener.events("alive")
-    assert (name, data["name"], data["text"]) == ("said", "A da B", good["text"])
+        (message,) = listener.said(1)
+    assert (message["name"], message["text"]) == ("A da B", good["text"])
     assert listener.head.get("Content-Type") == "text/event-stream"
     assert listener.head.get("Cache-Control") == "no-store"
 

@@ -26,7 +26,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from rooms import Message, Room, now, waiting
+from rooms import BEGINNING, Message, Room, waiting
 from stdserve.concurrent import Missed, Subscription
 
 if TYPE_CHECKING:
@@ -156,17 +156,17 @@ def listen(room: Room, environ: WSGIEnvironment, start_response: StartResponse) 
         fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")]
         # nginx would gather events before it passes them on.
         start_response("200 OK", [*fields, ("X-Accel-Buffering", "no")])
-        # A browser that connects again says where it was; a page that begins again says it in the query.
+        # A browser that connects again says what it got last; a page that begins again says it in the query.
         asked = parse_qs(environ["QUERY_STRING"]).get("after", [""])[0]
-        place = environ.get("HTTP_LAST_EVENT_ID", asked)
+        last = environ.get("HTTP_LAST_EVENT_ID", asked)
         with subscription:
-            yield from events(room, place, subscription, environ.get("stdserve.draining"))
+            yield from events(room, last, subscription, environ.get("stdserve.draining"))
     finally:
         PLACES.release()
 
 
-def events(room: Room, place: str, subscription: Subscription, draining: Any) -> Iterator[bytes]:
-    """What is told to a page that was at `place`: see `Room`."""
+def events(room: Room, last: str, subscription: Subscription, draining: Any) -> Iterator[bytes]:
+    """What is told to a page whose last message was `last`: what it has missed, then what is said."""
     poll = select.poll()
     poll.register(subscription, select.POLLIN)
     # Only stdserve says when it is about to end. Elsewhere the end of the server has to wait for the page's.
@@ -174,28 +174,26 @@ def events(room: Room, place: str, subscription: Subscription, draining: Any) ->
         poll.register(draining, select.POLLIN)
     # Not all at once, when many come again after a worker has left.
     yield f"retry: {random.randrange(500, 1500)}\n\n".encode()
-    time = now()
-    messages = room.since(place)
+    messages = room.since(last)
     # It began to listen before: what was said in between comes by both ways.
-    known = {message["id"] for message in messages if not isinstance(message, Missed)}
-    last = place.partition("@")[0]
-    while True:
-        told = []
-        for message in messages:
-            if isinstance(message, Missed):
-                told.append(event("missed", {"count": message.count, "exact": message.exact}))
-            else:
-                last = message["id"]
-                told.append(event("said", message, f"{last}@{message['time']}"))
-        # A comment is a sign of life. With it the browser takes note that there was no more at this time.
-        yield "".join([*told, f":\nid: {last}@{time}\n\n"]).encode()
-        if draining is not None and draining.is_set():
-            return
+    known = [message["id"] for message in messages if not isinstance(message, Missed)]
+    # So that it knows where it is, where nothing was said too.
+    here = known[-1] if known else BEGINNING if messages or not last else last
+    yield b"".join([*map(told, messages), event("here", {}, here)])
+    while draining is None or not draining.is_set():
         poll.poll(HEARTBEAT * 1000)
-        time = now()
         messages = [one for one in waiting(subscription) if isinstance(one, Missed) or one["id"] not in known]
+        yield b"".join(map(told, messages)) or b":\n\n"  # a comment, as a sign of life
 
 
-def event(name: str, data: Message | dict[str, object], place: str | None = None) -> str:
+def told(message: Message | Missed) -> bytes:
+    """The event for a message."""
+    if isinstance(message, Missed):
+        return event("missed", {"count": message.count, "exact": message.exact})
+    return event("said", message, message["id"])
+
+
+def event(name: str, data: Message | dict[str, object], number: str | None = None) -> bytes:
     """An event: JSON has no newlines, so that one line of data does."""
-    return (f"id: {place}\n" if place else "") + f"event: {name}\ndata: {json.dumps(data)}\n\n"
+    mark = f"id: {number}\n" if number else ""
+    return f"{mark}event: {name}\ndata: {json.dumps(data)}\n\n".encode()

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from stdserve.concurrent import Empty, Exchange, Missed, Subscription
@@ -21,6 +21,8 @@ from stdserve.concurrent import Empty, Exchange, Missed, Subscription
 KEPT = 200
 #: A page that is opened is shown so many of them.
 SHOWN = 50
+#: Where a page was that has got no message yet: no message has this id.
+BEGINNING = "0"
 
 
 class Message(TypedDict):
@@ -33,58 +35,58 @@ class Message(TypedDict):
     time: int
 
 
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 class Room:
     """One room, as a worker sees it.
 
     What is said comes by an `Exchange` of the room's name: from all workers, in the same order for everybody.
-
-    Where a page was is told by a *place*, `MESSAGE@TIME`: the last message that it got, and a time at which
-    it had all that had been said. Its browser sends that as `Last-Event-ID` when it connects again, to
-    whichever worker.
+    Each worker keeps the last of it. One that was started later does too: it begins with what the exchange
+    still has.
     """
 
     def __init__(self, name: str, url: str | None = None) -> None:
         self.name = name
         self._exchange: Exchange[Message] = Exchange(f"chat.{name}", url)
         self._begin()
-        # With `--preload`: a worker knows what is said from its fork on.
+        # With `--preload`: each worker reads for itself.
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[Message | Missed] = deque(maxlen=KEPT)
+        self._kept: deque[Message] = deque(maxlen=KEPT)
+        #: All that was ever said is kept.
+        self._whole = True
         # What nobody has asked for yet waits in the memory that all workers share, not in ours.
-        self._unread = self._exchange.subscribe()
-        self._began = now()
+        self._unread = self._exchange.subscribe(past=True)
 
     def say(self, name: str, text: str) -> None:
         """Have everybody hear it. ConnectionError: Redis cannot be had, and nobody hears it."""
-        self._exchange.send({"id": secrets.token_hex(8), "name": name, "text": text, "time": now()})
+        now = time.time_ns() // 1_000_000
+        self._exchange.send({"id": secrets.token_hex(8), "name": name, "text": text, "time": now})
 
     def listen(self) -> Subscription[Message]:
         """What is said from now on."""
         return self._exchange.subscribe()
 
-    def since(self, place: str) -> list[Message | Missed]:
-        """What a page that was at `place` has not got; without a place, what a new page is shown."""
+    def since(self, last: str) -> Sequence[Message | Missed]:
+        """What a page has not got whose last message was `last`; for an empty one, what a new page is shown."""
         with self._lock:
-            self._kept.extend(waiting(self._unread))
+            for message in waiting(self._unread):
+                if isinstance(message, Missed):
+                    self._kept.clear()
+                    self._whole = False
+                else:
+                    self._whole = self._whole and len(self._kept) < KEPT
+                    self._kept.append(message)
             kept = list(self._kept)
-        if not place:
+            whole = self._whole
+        if not last:
             return kept[-SHOWN:]
-        last, _, when = place.partition("@")
         for index, message in enumerate(kept):
-            if not isinstance(message, Missed) and message["id"] == last:
+            if message["id"] == last:
                 return kept[index + 1 :]
-        # It came before what is kept. Where the page had everything at a time when this worker was there
-        # already, and nothing was dropped since, all that is kept came after it.
-        if len(kept) < KEPT and when.isdecimal() and int(when) >= self._began:
+        if whole and last == BEGINNING:
             return kept
+        # Older than what is kept, or of a time before the server was started.
         return [Missed(1, exact=False), *kept]
 
 

@@ -106,11 +106,16 @@ function listen() {
   source = new EventSource(`${room}/events?after=${encodeURIComponent(place)}`);
   source.addEventListener("open", () => {
     attempts = 0;
+    scroll.ariaBusy = "true"; // what was said before is not read aloud
     tell("open", "connected");
   });
   source.addEventListener("said", (event) => {
     place = event.lastEventId;
     showMessage(JSON.parse(event.data));
+  });
+  source.addEventListener("here", (event) => {
+    place = event.lastEventId;
+    scroll.ariaBusy = "false";
   });
   source.addEventListener("missed", (event) => showMissed(JSON.parse(event.data)));
   source.addEventListener("error", () => {
