@@ -144,8 +144,7 @@ class LockOrder:
                     after[nodes[id(other)]]
             if len(wanted) == 1:
                 return wanted
-            ranks = {nodes[id(lock)].rank: lock for lock in wanted}
-            self._taking[call] = order = [ranks[rank] for rank in sorted(ranks)]
+            self._taking[call] = order = self._sorted(wanted)
         except KeyError:
             return self._learn(call, wanted, outer)
         # Whoever changes ranks says so first, and then looks who is taking.
@@ -166,6 +165,13 @@ class LockOrder:
         self._mutex = threading.RLock()
         own = set(calls)
         self._taking = {call: nodes for call, nodes in self._taking.items() if call in own}
+
+    def _sorted(self, locks: Sequence[Lockable]) -> Sequence[Lockable]:
+        nodes = self._nodes
+        if len(locks) == 2:
+            first, second = locks
+            return locks if nodes[id(first)].rank < nodes[id(second)].rank else (second, first)
+        return sorted(locks, key=lambda lock: nodes[id(lock)].rank)
 
     def _learn(
         self, call: Call, wanted: Sequence[Lockable], outer: Collection[tuple[Lockable, Call]]
@@ -190,7 +196,7 @@ class LockOrder:
                 if refused is not None:
                     link, path = refused
                     return Cycle(*held[link.first], mine[link.second], path)
-                order = [mine[node] for node in sorted(mine, key=_rank)]
+                order = self._sorted(wanted)
                 if len(order) > 1:
                     self._taking[call] = order
                 return order

@@ -123,7 +123,6 @@ class acquire:
         #: The blocks of its thread, while it is one of them.
         self._held: list[acquire] | None = None
         self._taken: Sequence[Lockable] = ()
-        self._thread: threading.Thread | None = None
 
     @property
     def spot(self) -> Spot:
@@ -133,13 +132,14 @@ class acquire:
     @property
     def thread(self) -> str:
         """The name of the thread that takes the locks."""
-        return (self._thread or threading.current_thread()).name
+        return self._thread.name
 
     def __enter__(self) -> None:
         if self._held is not None:
             raise RuntimeError("this block has been entered already: each needs an acquire() of its own")
         held = _here.held
         if held or self._timeout is not None or len(self._locks) != 1:
+            self._thread = _here.thread
             self._enter(held)
             return
         # One lock, and no other: no order.
@@ -170,14 +170,16 @@ class acquire:
     def _enter(self, held: list[acquire]) -> None:
         fresh: Sequence[Lockable] = self._locks
         again: Sequence[Lockable] = ()
-        named = {id(lock): lock for lock in fresh}
         mine: dict[int, tuple[Lockable, acquire]] = {}
-        if held:
-            mine = {id(lock): (lock, block) for block in held for lock in block._taken}
-            again = [lock for key, lock in named.items() if key in mine]
-            fresh = [lock for key, lock in named.items() if key not in mine]
-        elif len(named) != len(fresh):
-            fresh = list(named.values())
+        for block in held:
+            for lock in block._taken:
+                mine[id(lock)] = lock, block
+        named = {*map(id, fresh)}
+        if len(named) != len(fresh):
+            fresh = list({id(lock): lock for lock in fresh}.values())
+        if not named.isdisjoint(mine):
+            again = [lock for lock in fresh if id(lock) in mine]
+            fresh = [lock for lock in fresh if id(lock) not in mine]
         taken: list[Lockable] = []
         self._held, self._taken = held, taken
         held.append(self)
@@ -189,7 +191,6 @@ class acquire:
                 taken.append(lock)
             # Who never waits closes no cycle.
             if self._timeout != 0 and (len(fresh) > 1 or (mine and fresh)):
-                self._thread = threading.current_thread()
                 arranged = _order.arrange(self, fresh, mine.values())
                 if isinstance(arranged, Cycle):
                     raise _violation(arranged, self)
@@ -227,6 +228,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         #: The blocks that it is in, the innermost last.
         self.held: list[acquire] = []
+        self.thread = threading.current_thread()
 
 
 _here = _Here()
