@@ -1,6 +1,6 @@
 """Compares parts of `stdserve.concurrent` with the recipes that they take the place of: CPU per operation.
 
-    python bench/toolkit.py [--only queues,actor,exchange,robots] [--rounds 5]
+    python bench/toolkit.py [--only queues,actor,acquire,exchange,robots] [--rounds 5]
 
 Each side of a workload (`bench/toolkit/`) runs in a process of its own, in turns; its CPU time is that of the
 process and its children, less that of the same program with next to nothing to do. The ratio is the median of
@@ -38,6 +38,7 @@ class Workload:
 WORKLOADS = [
     Workload("queues", 300_000, 1 / 3, "PollableQueue put and get / the socketpair recipe"),
     Workload("actor", 1_000_000, 1 / 2, "messages to an Actor / the queue.Queue recipe"),
+    Workload("acquire", 100_000, 1, "acquire of one lock, of two, and nested / the recipe by id()"),
     Workload("exchange", 20_000, 1 / 5, "Exchange across processes / redis-py publish and subscribe"),
     Workload(
         "robots", 400_000, 1 / 4, "lines of gzipped logs / the ProcessPoolExecutor recipe", prepared=True

@@ -11,10 +11,44 @@ import io
 import os
 import queue
 import socket
+import threading
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Thread
 from typing import Any
+
+# 12.5. Locking with Deadlock Avoidance
+
+
+# Thread-local state to stored information on locks already acquired
+_local = threading.local()
+
+
+@contextmanager
+def acquire(*locks: threading.Lock) -> Iterator[None]:
+    # Sort locks by object identifier
+    locks = sorted(locks, key=lambda x: id(x))  # type: ignore[assignment]
+
+    # Make sure lock order of previously acquired locks is not violated
+    acquired = getattr(_local, "acquired", [])
+    if acquired and max(id(lock) for lock in acquired) >= id(locks[0]):
+        raise RuntimeError("Lock Order Violation")
+
+    # Acquire all of the locks
+    acquired.extend(locks)
+    _local.acquired = acquired
+    try:
+        for lock in locks:
+            lock.acquire()
+        yield
+    finally:
+        # Release locks in reverse order of acquisition
+        for lock in reversed(locks):
+            lock.release()
+        del acquired[-len(locks) :]
+
 
 # 12.8. Performing Simple Parallel Programming
 
