@@ -68,7 +68,7 @@ class Room:
         return self._exchange.subscribe()
 
     def since(self, last: str) -> Sequence[Message | Missed]:
-        """What a page has not got whose last message was `last`; for an empty one, what a new page is shown."""
+        """What a page has not got that has got `last`; if that is empty, what a new page is shown."""
         with self._lock:
             for message in waiting(self._unread):
                 if isinstance(message, Missed):
