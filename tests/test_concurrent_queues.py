@@ -135,14 +135,17 @@ class SameAsTheStandardLibrary(RuleBasedStateMachine):
         assert readable(self.ours) == (self.theirs.is_shutdown or not self.theirs.empty())
 
 
+TestSameAsTheStandardLibrary = SameAsTheStandardLibrary.TestCase
+TestSameAsTheStandardLibrary.settings = BOUNDED
+
+
 class Waiter:
     """A waiting call as `queues._patiently` makes it, one step at a time."""
 
-    def __init__(self, attempt: Callable[[threading.Lock, bool], bool]) -> None:
+    def __init__(self, attempt: Callable[[threading.Lock | None], bool]) -> None:
         self.attempt = attempt
         self.lock = threading.Lock()
         self.lock.acquire()
-        self.again = False
         self._woken = False
 
     @property
@@ -152,11 +155,9 @@ class Waiter:
         return self._woken
 
     def looks(self) -> bool:
-        """Whether it is done. If not, it stands in line now."""
+        """Whether it is done. If not, it waits in line now."""
         self._woken = False
-        served = self.attempt(self.lock, self.again)
-        self.again = True
-        return served
+        return self.attempt(self.lock)
 
 
 class Waiting:
@@ -170,15 +171,15 @@ class Waiting:
         self.expected: deque[int] = deque()
         self.sent = 0
 
-    def put(self, *waiting: Any) -> bool:
-        if not self.queue._offer(self.sent, *waiting):
+    def put(self, waiter: threading.Lock | None = None) -> bool:
+        if not self.queue._offer(self.sent, waiter):
             return False
         self.expected.append(self.sent)
         self.sent += 1
         return True
 
-    def take(self, *waiting: Any) -> bool:
-        item = self.queue._take(NOTHING, *waiting)
+    def take(self, waiter: threading.Lock | None = None) -> bool:
+        item = self.queue._take(NOTHING, waiter)
         if item is NOTHING:
             return False
         assert item == self.expected.popleft()
@@ -191,26 +192,31 @@ class Waiting:
             if len(line) < self.most_waiters:
                 steps[f"{name} comes"] = partial(self.comes, line, attempt)
             for place, waiter in enumerate(line):
-                # One looks again when it was woken, and at the end of its time-out.
-                steps[f"{name} {place} looks"] = partial(self.looks, line, waiter)
-                steps[f"{name} {place} gives up"] = partial(self.gives_up, line, waiter)
+                if waiter.woken:
+                    steps[f"{name} {place} looks"] = partial(self.looks, line, waiter)
+                steps[f"{name} {place} gives up"] = partial(self.leaves, line, waiter)
+                steps[f"{name} {place} is late"] = partial(self.looks_last, line, waiter)
         return steps
 
-    def comes(self, line: list[Waiter], attempt: Callable[..., bool]) -> None:
+    def comes(self, line: list[Waiter], attempt: Callable[[threading.Lock | None], bool]) -> None:
         line.append(Waiter(attempt))
         self.looks(line, line[-1])
 
     def looks(self, line: list[Waiter], waiter: Waiter) -> None:
         if waiter.looks():
-            line.remove(waiter)
+            self.leaves(line, waiter)
 
-    def gives_up(self, line: list[Waiter], waiter: Waiter) -> None:
+    def looks_last(self, line: list[Waiter], waiter: Waiter) -> None:
+        waiter.attempt(None)
+        self.leaves(line, waiter)
+
+    def leaves(self, line: list[Waiter], waiter: Waiter) -> None:
         line.remove(waiter)
         self.queue._leave(waiter.lock)
 
     def state(self) -> object:
         """All that matters for what comes next, as far as it can be seen."""
-        waiters = [[(waiter.woken, waiter.again) for waiter in line] for line in (self.getters, self.putters)]
+        waiters = [[waiter.woken for waiter in line] for line in (self.getters, self.putters)]
         return self.queue.qsize(), *map(tuple, waiters)
 
     def check(self) -> None:
@@ -220,7 +226,7 @@ class Waiting:
             assert sum(waiter.woken for waiter in line) >= min(len(line), what)
 
 
-@pytest.mark.parametrize("maxsize", [1, 2, 3])
+@pytest.mark.parametrize("maxsize", [1, 2])
 def test_no_wake_up_is_lost_in_whatever_order_calls_are_woken_overtaken_and_give_up(maxsize: int) -> None:
     seen: set[object] = set()
     ways: deque[tuple[str, ...]] = deque([()])
@@ -241,26 +247,36 @@ def test_no_wake_up_is_lost_in_whatever_order_calls_are_woken_overtaken_and_give
     assert len(seen) > 50
 
 
-TestSameAsTheStandardLibrary = SameAsTheStandardLibrary.TestCase
-TestSameAsTheStandardLibrary.settings = BOUNDED
-
-
 @pytest.mark.parametrize("what", ["item", "room"])
-def test_woken_in_vain_one_stays_the_first_of_its_line(what: str) -> None:
-    waiting = Waiting(1, 2)
+def test_woken_in_vain_each_keeps_its_place(what: str) -> None:
+    waiting = Waiting(2, most_waiters=3)
     if what == "room":
+        waiting.put()
         waiting.put()
         attempt, serve, overtake = waiting.put, waiting.take, waiting.put
     else:
         attempt, serve, overtake = waiting.take, waiting.put, waiting.take
-    first, second = Waiter(attempt), Waiter(attempt)
-    assert not first.looks()
-    assert not second.looks()
+    line = [Waiter(attempt) for _ in range(3)]
+    assert not any(waiter.looks() for waiter in line)
     for _ in range(2):
         assert serve()
-        assert (first.woken, second.woken) == (True, False)
+        assert serve()
+        assert [waiter.woken for waiter in line] == [True, True, False]
         assert overtake()
-        assert not first.looks()
+        assert overtake()
+        assert not line[1].looks()
+        assert not line[0].looks()
+
+
+def test_raising_maxsize_wakes_as_many_as_there_is_room_for() -> None:
+    waiting = Waiting(1, most_waiters=3)
+    waiting.put()
+    line = [Waiter(waiting.put) for _ in range(3)]
+    assert not any(waiter.looks() for waiter in line)
+    waiting.queue.maxsize = 3
+    assert [waiter.woken for waiter in line] == [True, True, False]
+    waiting.queue.maxsize = 0
+    assert [waiter.woken for waiter in line] == [True, True, True]
 
 
 def waits(thread: threading.Thread) -> bool:

@@ -91,37 +91,37 @@ class PollableQueue(Queue[T]):
         """Waits until `task_done()` was called for each item that was put."""
         _patiently(self, self._done, False, None, Empty)
 
+    def shutdown(self, immediate: bool = False) -> None:
+        """Takes no more items, and wakes everyone. What is there can still be taken, unless `immediate`."""
+        self._shutdown(immediate)
+
 
 R = TypeVar("R")
 
 
 def _patiently(
     queue: Queue[Any],
-    attempt: Callable[[Lock, bool], R],
+    attempt: Callable[[Lock | None], R],
     failed: object,
     timeout: float | None,
     late: type[Exception],
 ) -> R:
     """Calls `attempt` until it returns something else than `failed`, for at most `timeout` seconds.
 
-    It is given the lock that is released when another attempt is worth while, and whether it was already.
+    It is given a lock that will be released when another attempt is worth while, but for the last one.
     """
     end = None if timeout is None else monotonic() + timeout
-    again = False
     waiter = Lock()
     waiter.acquire()
     try:
-        while (result := attempt(waiter, again)) is failed:
+        while (result := attempt(waiter)) is failed:
             if end is None:
                 waiter.acquire()
-            else:
-                remaining = end - monotonic()
-                if remaining <= 0:
+            elif not waiter.acquire(True, max(end - monotonic(), 0)):
+                if (result := attempt(None)) is failed:
                     raise late
-                waiter.acquire(True, remaining)
-            again = True
-    except BaseException:
-        # Interrupted, or late: perhaps just when it was woken.
+                break
+    finally:
+        # It may be interrupted, or late, just when it was woken: then the next one is.
         queue._leave(waiter)
-        raise
     return result

@@ -8,15 +8,16 @@
 //!
 //! 1. A call stands in line only if it found nothing to take (no room, tasks undone), and it looks and lines up in one
 //!    step.
-//! 2. Each item that is put takes the first getter out of its line and wakes it; each item that is taken, the first
+//! 2. Each item that is put wakes the first getter that was not woken yet; each item that is taken, the first such
 //!    putter, if there is room.
-//! 3. One that was woken looks again. Another call may have been faster: then it goes back to the head of the line.
-//! 4. One that gives up (time-out, `KeyboardInterrupt`) looks a last time, or [leaves](Queue::leave). If it is no longer
-//!    in line it had been woken, and wakes the next one in its stead, as long as there is something to take.
+//! 3. One that was woken keeps its place until it is served. It looks again: another call may have been faster, and then
+//!    it waits on, to be woken before those behind it.
+//! 4. One that gives up (time-out, `KeyboardInterrupt`) [leaves](Queue::leave) the line. If it had been woken, it wakes
+//!    the next one in its stead, as long as there is something to take.
 //!
-//! So while getters stand in line, at least as many others are on their way as there are items: the line moves whenever
-//! one of these takes its item, finds it gone, or leaves. The same holds for putters and room. Everyone is woken when
-//! the queue is shut down.
+//! So while getters wait that were not woken, at least as many others are on their way as there are items: the line
+//! moves whenever one of these takes its item, finds it gone, or leaves. The same holds for putters and room. Everyone
+//! is woken when the queue is shut down.
 //!
 //! # The descriptor
 //!
@@ -76,40 +77,36 @@ struct State {
 
 /// Who waits, in the order in which they are woken.
 #[derive(Default)]
-struct Line(VecDeque<Waiter>);
+struct Line(Vec<Waiter>);
 
 struct Waiter {
-    /// Held by the waiting thread, which tries to take it again.
+    /// Held by the waiting thread, which tries to take it again, until it is woken.
     lock: Py<PyAny>,
     thread: libc::pthread_t,
+    woken: bool,
 }
 
 impl Line {
-    /// At the head if it was woken in vain; nothing if it stands in line already.
-    fn join(&mut self, lock: &Bound<'_, PyAny>, again: bool) {
-        if self.0.iter().any(|waiter| waiter.lock.is(lock)) {
-            return;
-        }
-        let waiter = Waiter { lock: lock.clone().unbind(), thread: this_thread() };
-        if again {
-            self.0.push_front(waiter);
+    /// At the end, or in the place that it has already.
+    fn wait(&mut self, lock: &Bound<'_, PyAny>) {
+        if let Some(waiter) = self.0.iter_mut().find(|waiter| waiter.lock.is(lock)) {
+            waiter.woken = false;
         } else {
-            self.0.push_back(waiter);
+            self.0.push(Waiter { lock: lock.clone().unbind(), thread: this_thread(), woken: false });
         }
     }
 
-    /// Whether it stood in line.
-    fn leave(&mut self, lock: &Bound<'_, PyAny>) -> bool {
-        let place = self.0.iter().position(|waiter| waiter.lock.is(lock));
-        place.and_then(|place| self.0.remove(place)).is_some()
+    fn leave(&mut self, lock: &Bound<'_, PyAny>) -> Option<Waiter> {
+        let place = self.0.iter().position(|waiter| waiter.lock.is(lock))?;
+        Some(self.0.remove(place))
     }
 
-    fn next(&mut self) -> Option<Woken> {
-        self.0.pop_front().map(|waiter| Woken(waiter.lock))
-    }
-
-    fn all(&mut self) -> impl Iterator<Item = Woken> + use<> {
-        std::mem::take(&mut self.0).into_iter().map(|waiter| Woken(waiter.lock))
+    /// Those that were not woken yet. They are from now on.
+    fn sleepers<'a, 'py: 'a>(&'a mut self, py: Python<'py>) -> impl Iterator<Item = Woken> + use<'a, 'py> {
+        self.0.iter_mut().filter(|waiter| !waiter.woken).map(move |waiter| {
+            waiter.woken = true;
+            Woken(waiter.lock.clone_ref(py))
+        })
     }
 
     /// After a fork: only the thread that forked is there. It may wait if a signal's handler forked.
@@ -117,7 +114,7 @@ impl Line {
         let this = this_thread();
         let (own, others) = std::mem::take(&mut self.0).into_iter().partition(|waiter| waiter.thread == this);
         self.0 = own;
-        Vec::from_iter::<VecDeque<_>>(others)
+        others
     }
 }
 
@@ -126,7 +123,7 @@ fn this_thread() -> libc::pthread_t {
     unsafe { libc::pthread_self() }
 }
 
-/// One who is out of its line and has to be told so, when the state is unlocked.
+/// One who has to be told so, when the state is unlocked.
 #[must_use]
 struct Woken(Py<PyAny>);
 
@@ -144,8 +141,12 @@ fn wake_all(py: Python<'_>, woken: impl IntoIterator<Item = Woken>) {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        usize::try_from(self.maxsize).map_or(true, |most| most == 0 || self.items.len() < most)
+    /// For how many more items.
+    fn room(&self) -> usize {
+        match usize::try_from(self.maxsize) {
+            Ok(most) if most > 0 => most.saturating_sub(self.items.len()),
+            _ => usize::MAX,
+        }
     }
 
     /// Makes the descriptor say what is so.
@@ -161,20 +162,30 @@ impl State {
     }
 
     /// Puts an item, for which there is room.
-    fn push(&mut self, item: Py<PyAny>) -> Option<Woken> {
+    fn push(&mut self, py: Python<'_>, item: Py<PyAny>) -> Option<Woken> {
         self.items.push_back(item);
         self.unfinished += 1;
         self.tell();
-        self.getters.next()
+        self.getters.sleepers(py).next()
     }
 
-    fn pop(&mut self) -> Option<(Py<PyAny>, Option<Woken>)> {
+    fn pop(&mut self, py: Python<'_>) -> Option<(Py<PyAny>, Option<Woken>)> {
         let item = self.items.pop_front()?;
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
         }
         self.tell();
-        Some((item, self.next_putter()))
+        Some((item, self.next_putter(py)))
+    }
+
+    /// One putter, if there is room for what it has.
+    fn next_putter(&mut self, py: Python<'_>) -> Option<Woken> {
+        if self.room() > 0 { self.putters.sleepers(py).next() } else { None }
+    }
+
+    /// One getter, if there is something for it.
+    fn next_getter(&mut self, py: Python<'_>) -> Option<Woken> {
+        if self.items.is_empty() { None } else { self.getters.sleepers(py).next() }
     }
 
     /// What a forked child does to its copy. Returns the waiters that it has no longer.
@@ -188,11 +199,6 @@ impl State {
         self.rung = false;
         self.tell();
         [&mut self.getters, &mut self.putters, &mut self.joiners].map(Line::forget_others)
-    }
-
-    /// One putter, if there is room for what it has.
-    fn next_putter(&mut self) -> Option<Woken> {
-        if self.has_room() { self.putters.next() } else { None }
     }
 }
 
@@ -217,8 +223,8 @@ impl Queue {
         let woken: Vec<_> = {
             let mut state = lock(&self.0);
             state.maxsize = maxsize;
-            // Those for whom there is no room go back into the line.
-            if state.has_room() { state.putters.all().collect() } else { Vec::new() }
+            let room = state.room();
+            state.putters.sleepers(py).take(room).collect()
         };
         wake_all(py, woken);
     }
@@ -242,87 +248,83 @@ impl Queue {
     }
 
     fn full(&self) -> bool {
-        !lock(&self.0).has_room()
+        lock(&self.0).room() == 0
     }
 
     fn put_nowait(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
-        if self.offer(py, item, None, false)? { Ok(()) } else { Err(full(py)) }
+        if self.offer(py, item, None)? { Ok(()) } else { Err(full(py)) }
     }
 
     fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let taken = self.try_take(py, None, false)?;
+        let taken = self.try_take(py, None)?;
         taken.ok_or_else(|| empty(py))
     }
 
-    /// Puts the item if there is room. If not, `waiter` stands in line: at the head if it was woken in vain (`again`).
-    #[pyo3(name = "_offer", signature = (item, waiter = None, again = false, /))]
-    fn offer(
-        &self,
-        py: Python<'_>,
-        item: Py<PyAny>,
-        waiter: Option<&Bound<'_, PyAny>>,
-        again: bool,
-    ) -> PyResult<bool> {
+    /// Puts the item if there is room. If not, `waiter` waits in line.
+    #[pyo3(name = "_offer", signature = (item, waiter = None, /))]
+    fn offer(&self, py: Python<'_>, item: Py<PyAny>, waiter: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let mut state = lock(&self.0);
         if state.shut_down {
             drop(state);
             return Err(shut_down(py));
         }
-        if !state.has_room() {
+        if state.room() == 0 {
             if let Some(waiter) = waiter {
-                state.putters.join(waiter, again);
+                state.putters.wait(waiter);
             }
             return Ok(false);
         }
-        if let Some(waiter) = waiter {
-            state.putters.leave(waiter);
-        }
-        let woken = state.push(item);
+        let served = waiter.and_then(|waiter| state.putters.leave(waiter));
+        let woken = state.push(py, item);
         drop(state);
+        drop(served);
         wake_all(py, woken);
         Ok(true)
     }
 
-    /// Takes the next item, or returns `default`. Then `waiter` stands in line, as in `_offer`.
-    #[pyo3(name = "_take", signature = (default, waiter = None, again = false, /))]
+    /// Takes the next item, or returns `default`. Then `waiter` waits in line.
+    #[pyo3(name = "_take", signature = (default, waiter = None, /))]
     fn take(
         &self,
         py: Python<'_>,
         default: Py<PyAny>,
         waiter: Option<&Bound<'_, PyAny>>,
-        again: bool,
     ) -> PyResult<Py<PyAny>> {
-        Ok(self.try_take(py, waiter, again)?.unwrap_or(default))
+        Ok(self.try_take(py, waiter)?.unwrap_or(default))
     }
 
-    /// Whether all tasks are done. If not, `waiter` stands in line for that.
-    #[pyo3(name = "_done", signature = (waiter, again = false, /))]
-    fn done(&self, waiter: &Bound<'_, PyAny>, again: bool) -> bool {
+    /// Whether all tasks are done. If not, `waiter` waits in line for that.
+    #[pyo3(name = "_done", signature = (waiter = None, /))]
+    fn done(&self, waiter: Option<&Bound<'_, PyAny>>) -> bool {
         let mut state = lock(&self.0);
         if state.unfinished == 0 {
-            state.joiners.leave(waiter);
             return true;
         }
-        state.joiners.join(waiter, again);
+        if let Some(waiter) = waiter {
+            state.joiners.wait(waiter);
+        }
         false
     }
 
-    /// What one does who gives up.
-    #[pyo3(name = "_leave")]
+    /// What a call does at its end that has waited.
+    #[pyo3(name = "_leave", signature = (waiter, /))]
     fn leave(&self, py: Python<'_>, waiter: &Bound<'_, PyAny>) {
-        let woken = {
-            let mut state = lock(&self.0);
-            if state.getters.leave(waiter) | state.putters.leave(waiter) | state.joiners.leave(waiter) {
-                return;
-            }
-            let getter = if state.items.is_empty() { None } else { state.getters.next() };
-            [getter, state.next_putter()]
-        };
+        let mut state = lock(&self.0);
+        let getter = state.getters.leave(waiter);
+        let putter = state.putters.leave(waiter);
+        let joiner = state.joiners.leave(waiter);
+        let was_woken = |left: &Option<Waiter>| left.as_ref().is_some_and(|left| left.woken);
+        let woken = [
+            if was_woken(&getter) { state.next_getter(py) } else { None },
+            if was_woken(&putter) { state.next_putter(py) } else { None },
+        ];
+        drop(state);
+        drop([getter, putter, joiner]);
         wake_all(py, woken.into_iter().flatten());
     }
 
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        let woken = {
+        let woken: Vec<_> = {
             let mut state = lock(&self.0);
             let Some(left) = state.unfinished.checked_sub(1) else {
                 return Err(PyValueError::new_err("task_done() called too many times"));
@@ -331,27 +333,28 @@ impl Queue {
             if left > 0 {
                 return Ok(());
             }
-            state.joiners.all()
+            state.joiners.sleepers(py).collect()
         };
         wake_all(py, woken);
         Ok(())
     }
 
-    #[pyo3(signature = (immediate = false))]
-    fn shutdown(&self, py: Python<'_>, immediate: bool) {
+    /// Returns the items that nobody will take: the caller lets go of them, as that may run any code.
+    #[pyo3(name = "_shutdown")]
+    fn shutdown(&self, py: Python<'_>, immediate: bool) -> Vec<Py<PyAny>> {
         let mut state = lock(&self.0);
         state.shut_down = true;
-        // Items may run code when they are let go of: after the state is unlocked.
         let items = if immediate { std::mem::take(&mut state.items) } else { VecDeque::new() };
         state.unfinished = state.unfinished.saturating_sub(items.len());
-        let mut woken: Vec<_> = state.getters.all().chain(state.putters.all()).collect();
+        let mut woken: Vec<_> = state.getters.sleepers(py).collect();
+        woken.extend(state.putters.sleepers(py));
         if state.unfinished == 0 {
-            woken.extend(state.joiners.all());
+            woken.extend(state.joiners.sleepers(py));
         }
         state.tell();
         drop(state);
         wake_all(py, woken);
-        drop(items);
+        items.into()
     }
 
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
@@ -389,27 +392,21 @@ impl Queue {
         Ok(state.bell.as_ref().map_or(-1, |bell| bell.as_fd().as_raw_fd()))
     }
 
-    fn try_take(
-        &self,
-        py: Python<'_>,
-        waiter: Option<&Bound<'_, PyAny>>,
-        again: bool,
-    ) -> PyResult<Option<Py<PyAny>>> {
+    fn try_take(&self, py: Python<'_>, waiter: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
         let mut state = lock(&self.0);
-        let Some((item, woken)) = state.pop() else {
+        let Some((item, woken)) = state.pop(py) else {
             if state.shut_down {
                 drop(state);
                 return Err(shut_down(py));
             }
             if let Some(waiter) = waiter {
-                state.getters.join(waiter, again);
+                state.getters.wait(waiter);
             }
             return Ok(None);
         };
-        if let Some(waiter) = waiter {
-            state.getters.leave(waiter);
-        }
+        let served = waiter.and_then(|waiter| state.getters.leave(waiter));
         drop(state);
+        drop(served);
         wake_all(py, woken);
         Ok(Some(item))
     }
