@@ -124,30 +124,34 @@ def test_exit_handlers_and_finally_run_once_and_in_the_daemon(daemon: Daemon) ->
         before="atexit.register(lambda: print('exit', daemon_pid('/no/such/file')))",
         after="""
             try:
+                print("up")
                 signal.pause()
             finally:
                 print("finally")
         """,
     )
     assert (started.returncode, started.stdout) == (0, "")
+    until(lambda: daemon.log.read_text() == "up\n", "it is in the block")
     daemon.end()
-    assert daemon.log.read_text() == "finally\nexit None\n"
+    assert daemon.log.read_text() == "up\nfinally\nexit None\n"
 
 
 def test_a_second_daemon_is_refused_and_the_first_keeps_its_file(daemon: Daemon) -> None:
     """Also where the first asks for itself, or goes on as a daemon once more."""
     daemon.start(
-        after="""
+        before="""
             def again(*_):
                 try:
                     daemonize("%s")
                 except RuntimeError as error:
                     print(error, daemon_pid("%s") == os.getpid())
             signal.signal(signal.SIGUSR1, again)
+        """
+        % ((daemon.pid_file,) * 2),
+        after="""
             while True:
                 signal.pause()
-        """
-        % ((daemon.pid_file,) * 2)
+        """,
     )
     pid = daemon.pid
     second = daemon.start()
