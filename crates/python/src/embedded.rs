@@ -156,7 +156,7 @@ impl Embedded {
     }
 
     /// The descriptor of its loop, for a server that was not started: readable when `turn(0)` has something to do. What
-    /// has its time makes nothing readable: see `due()`. ValueError: the server has ended.
+    /// has its time makes nothing readable: see `due()`. `ValueError`: the server has ended.
     fn fileno(&self) -> PyResult<RawFd> {
         let ended = || PyValueError::new_err("the server has ended");
         self.turned()?.ok_or_else(ended)?.server.descriptor().ok_or_else(ended)

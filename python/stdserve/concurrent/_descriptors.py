@@ -8,15 +8,19 @@ its own.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
+from errno import EBADF, EEXIST, ENOENT, EPERM
 from typing import Any, Final, Protocol
 
 from stdserve._stdserve import Interests
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
+
+#: An error or a hang-up counts as all that was asked for.
+_READS: Final = ~OUT
+_WRITES: Final = ~IN
 
 #: So many descriptors are told of at once.
 _MOST = 1024
@@ -54,18 +58,16 @@ class Watch:
         self.source = 0
 
 
-def number_of(source: Any) -> int:
-    """The descriptor of an object, as `select` has it."""
-    fd = source if isinstance(source, int) else source.fileno()
+def _check_number(source: Any, fd: Any) -> None:
+    """Whether a descriptor is one."""
     if not isinstance(fd, int):
         raise TypeError(f"fileno() of {source!r} returned {fd!r}")
     if fd < 0:
-        raise OSError(errno.EBADF, f"{source!r} is closed")
-    return fd
+        raise OSError(EBADF, f"{source!r} is closed")
 
 
 def _closed() -> OSError:
-    return OSError(errno.EBADF, "the descriptor was closed while it was waited for")
+    return OSError(EBADF, "the descriptor was closed while it was waited for")
 
 
 class Descriptors:
@@ -102,9 +104,10 @@ class Descriptors:
         RuntimeError: another waits for the same.
         """
         self.waited = True
-        fd = number_of(source)
+        fd = source if isinstance(source, int) else source.fileno()
         watch = self._watches.get(fd)
         if watch is None:
+            _check_number(source, fd)
             watch = self._watches[fd] = Watch(fd)
         elif watch.wanted & events and not self._is_stale(watch):
             other = watch.reader if events == IN else watch.writer
@@ -112,13 +115,13 @@ class Descriptors:
             raise RuntimeError(
                 f"{waiter!r} cannot wait until descriptor {fd} is {what}: {other!r} waits for it already"
             )
-        error = errno.ENOENT
+        error = ENOENT
         if watch.source == id(source):
             error = self._interests.change(fd, watch.wanted | events, watch.token)
-        if error == errno.ENOENT:
+        if error == ENOENT:
             error = self._add(watch, events)
             watch.source = id(source)
-        if error == errno.EPERM:
+        if error == EPERM:
             return False
         if error:
             raise OSError(error, os.strerror(error))
@@ -140,7 +143,7 @@ class Descriptors:
         self._tokens.pop(before, None)
         self._tokens[watch.token] = watch
         error = self._interests.add(watch.fd, events, watch.token)
-        if error == errno.EEXIST:
+        if error == EEXIST:
             return self._interests.change(watch.fd, watch.wanted | events, watch.token)
         # Those who waited did so for something that had this number before.
         self._fail(watch)
@@ -165,18 +168,18 @@ class Descriptors:
                 if watch.wanted:
                     self._check(watch)
             self._again.clear()
+        tokens = self._tokens
         for token, told in self._epoll.poll(timeout, _MOST):
             # Without a watch: the bell, or what had the number before.
-            told_of = self._tokens.get(token)
+            told_of = tokens.get(token)
             if told_of is None:
                 continue
             watch = told_of
-            # An error or a hang-up counts as all that was asked for.
-            if told & ~OUT and watch.wanted & IN and (waiter := watch.reader) is not None:
+            if told & _READS and watch.wanted & IN and (waiter := watch.reader) is not None:
                 watch.wanted &= ~IN
                 watch.reader = None
                 waiter.wake()
-            if told & ~IN and watch.wanted & OUT and (waiter := watch.writer) is not None:
+            if told & _WRITES and watch.wanted & OUT and (waiter := watch.writer) is not None:
                 watch.wanted &= ~OUT
                 watch.writer = None
                 waiter.wake()
@@ -208,7 +211,7 @@ class Descriptors:
     def _is_stale(self, watch: Watch) -> bool:
         """Asks the kernel anew for what is waited for. True: it was closed, and those who waited know."""
         error = self._interests.change(watch.fd, watch.wanted, watch.token)
-        if error not in (errno.EBADF, errno.ENOENT):
+        if error not in (EBADF, ENOENT):
             return False
         self._fail(watch)
         return True

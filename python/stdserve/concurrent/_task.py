@@ -119,7 +119,9 @@ class Task(Future[T]):
 
     def wake(self) -> None:
         """Its descriptor is ready."""
-        self._scheduler._resume(self)
+        if not self._ready:
+            self._ready = True
+            self._scheduler._ready.append(self)
         self._watch = None
 
     def fail(self, error: OSError) -> None:

@@ -66,7 +66,8 @@ class _Ready(Wait):
 
     def _begin(self, scheduler: TaskScheduler, task: Task[Any]) -> None:
         task._place = self
-        if not scheduler._opened().wait(self.source, self._events, task):
+        descriptors = scheduler._descriptors or scheduler._opened()
+        if not descriptors.wait(self.source, self._events, task):
             scheduler._resume(task)
         elif self.timeout is not None:
             scheduler._limit(task, self.timeout, True)

@@ -246,10 +246,11 @@ class TaskScheduler:
         ready = self._ready
         if ready:
             self._lively = True
+            step = self._step
             for _ in range(len(ready)):
                 task = self._current = ready[0]
                 ready.popleft()
-                self._step(task)
+                step(task)
                 if self._ready is not ready:
                     self._forked()
                     raise RuntimeError("forked in a task: this is the child, which does not run it")

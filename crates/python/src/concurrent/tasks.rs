@@ -23,7 +23,7 @@ impl Interests {
         Ok(Self(Mutex::new(Some(Native::new()?))))
     }
 
-    /// The epoll instance's descriptor. ValueError: it is closed.
+    /// The epoll instance's descriptor. `ValueError`: it is closed.
     fn fileno(&self) -> PyResult<RawFd> {
         self.lock().as_ref().map(AsRawFd::as_raw_fd).ok_or_else(closed)
     }
