@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stdserve.concurrent import LockOrderViolation, acquire
@@ -82,6 +84,35 @@ def test_the_graph_refuses_what_closes_a_cycle_and_orders_by_what_it_knows(steps
             oldest = next(iter(passing))
             del passing[oldest]
             order.done(oldest)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ranks_that_change_while_a_call_chooses_its_order(late: bool) -> None:
+    """A nesting just before it says in which order it takes its locks counts; one just after is refused."""
+    order = LockOrder()
+    older, younger = threading.Lock(), threading.Lock()
+    call = Call()
+    order.arrange(call, [older, younger], [])
+    order.done(call)
+    nested: list[bool] = []
+
+    class Amid(dict[Any, Sequence[Lockable]]):
+        """What another thread does when this one is about to set its item, or has just set it."""
+
+        def __setitem__(self, key: object, locks: Sequence[Lockable]) -> None:
+            if late:
+                super().__setitem__(key, locks)
+            if not nested:
+                nested.append(True)
+                nested[0] = not isinstance(order.arrange(Call(), [older], [(younger, Call())]), Cycle)
+            super().__setitem__(key, locks)
+
+    order._taking = Amid()
+    arranged = order.arrange(call, [older, younger], [])
+    assert nested == [not late]
+    assert not isinstance(arranged, Cycle)
+    expected = [older, younger] if late else [younger, older]
+    assert [one is other for one, other in zip(arranged, expected, strict=True)] == [True, True]
 
 
 def check_reason(
