@@ -61,9 +61,9 @@ def test_every_example_is_in_the_table() -> None:
         assert re.match(r'""".+\n\n(?s:.)*?    (?:\$ )?(?:python|cd|stdserve) ', text), program
 
 
-PROGRAMS = ["echo/echo.py", "selectors_server.py", "xmlrpc_service.py", "find_robots.py"]
+PROGRAMS = ["echo/echo.py", "selectors_server.py", "tasks_echo.py", "xmlrpc_service.py", "find_robots.py"]
 #: Those that listen, with what they need besides an address.
-LISTENING = [("echo/echo.py", "serial"), ("selectors_server.py",), ("xmlrpc_service.py",)]
+LISTENING = [("echo/echo.py", "serial"), ("selectors_server.py",), ("tasks_echo.py",), ("xmlrpc_service.py",)]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -185,6 +185,22 @@ def test_selectors_server() -> None:
             peer = "{}:{}".format(*quick.getsockname())
         example.log.wait(rf"^{peer} has connected$")
         example.log.wait(rf"^{peer} has ended$")
+
+
+# examples/tasks_echo.py
+
+
+def test_tasks_echo() -> None:
+    """examples/tasks_echo.py: connections and the page about them share a thread and its figures."""
+    with running("tasks_echo.py", "--bind", "127.0.0.1:0", "--page", "127.0.0.1:0") as example:
+        page = example.log.wait(r"the page is at http://([0-9.]+):([0-9]+)")
+        with connected(example.address) as one, connected(example.address) as other:
+            assert said(one, b"hello") == b"hello"
+            assert said(other, b"and more") == b"and more"
+            with connected((page[1], int(page[2]))) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert b"2 connections, 13 bytes in " in rest(client, 1 << 16)
+        assert example.interrupt().endswith("ended\n")
 
 
 # examples/xmlrpc_service.py
