@@ -222,7 +222,8 @@ impl Files {
     }
 
     fn ring(&self, state: &mut State) {
-        if std::mem::take(&mut state.awaited) {
+        // Once it is stopped, the end of the last thread is all that is awaited.
+        if (!state.stopped || state.threads == 0) && std::mem::take(&mut state.awaited) {
             self.bell.ring();
         }
     }
@@ -247,9 +248,7 @@ impl Files {
         }
         let mut state = self.lock();
         state.threads -= 1;
-        if state.threads == 0 {
-            self.ring(&mut state);
-        }
+        self.ring(&mut state);
     }
 
     /// The next file, unless there is none or the search was stopped.
