@@ -15,6 +15,7 @@ mod concurrent;
 mod crew_threads;
 mod dropin;
 mod embedded;
+mod ending;
 mod gateway;
 mod hooks;
 mod interpreter;

@@ -14,6 +14,7 @@ use stdserve_proto::h1::BodyLength;
 use stdserve_proto::xmlrpc::{Kind, Limits};
 use stdserve_server::{Body, Exchange, Peer, with_date};
 
+use crate::ending;
 use crate::gateway::text::native;
 use crate::xmlrpc::{Refusal, Types, Unchanged, Wishes, load, text, write_document};
 
@@ -136,10 +137,8 @@ impl Calls {
         let server = self.server.bind(py);
         if !self.plain {
             let path = native(py, exchange.head().target())?;
-            let answer = server.call_method1(
-                intern!(py, "_marshaled_dispatch"),
-                (PyBytes::new(py, &body), py.None(), path),
-            )?;
+            let dispatch = server.getattr(intern!(py, "_marshaled_dispatch"))?;
+            let answer = ending::call(&dispatch, (PyBytes::new(py, &body), py.None(), path))?;
             return answer.extract();
         }
         let types = Types::get(py)?;
@@ -188,7 +187,7 @@ impl Calls {
             return Err(types.raised(py, loaded.params.first()));
         }
         let params = PyTuple::new(py, loaded.params)?;
-        server.call_method1(intern!(py, "_dispatch"), (loaded.method, params))
+        ending::call(&server.getattr(intern!(py, "_dispatch"))?, (loaded.method, params))
     }
 
     fn log(&self, py: Python<'_>, exchange: &Exchange, status: u16) -> PyResult<()> {

@@ -24,6 +24,7 @@ use stdserve_sys::listener::{BindAddress, Registry};
 
 use crate::crew_threads::PythonThreads;
 use crate::embedded::StandardError;
+use crate::ending;
 use crate::gateway::child;
 use crate::gateway::context::Contexts;
 use crate::gateway::report;
@@ -279,7 +280,7 @@ impl Gateway {
         let ahead = PyBytes::new(py, &session.take_ahead());
         let peer = peer(py, session.peer())?;
         let (socket, guard) = session.into_socket();
-        let answer = self.session.call1(py, (socket.into_raw_fd(), peer, ahead));
+        let answer = ending::call(self.session.bind(py), (socket.into_raw_fd(), peer, ahead));
         drop(guard);
         answer.map(drop)
     }
@@ -295,7 +296,7 @@ impl Gateway {
                 .into_any(),
             (None, None) => py.None().into_bound(py),
         };
-        self.datagram.call1(py, (PyBytes::new(py, datagram.data()), address)).map(drop)
+        ending::call(self.datagram.bind(py), (PyBytes::new(py, datagram.data()), address)).map(drop)
     }
 
     /// What a driver lets through ends the program's loop, or is told to the hook of threads.
@@ -310,7 +311,7 @@ impl Gateway {
 
 impl Service for Gateway {
     fn run(&self, run: &mut Run<'_>) {
-        let attached = Python::try_attach(|py| {
+        let attached = ending::attach(|py| {
             let spare = self.contexts.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut contexts = spare.unwrap_or_default();
             while let Some(arrival) = run.next_arrival() {

@@ -9,6 +9,7 @@ use stdserve_server::{Body, Exchange};
 
 use super::peer;
 use super::writer::Writer;
+use crate::ending;
 use crate::gateway::text::native;
 
 /// The driver's methods for requests.
@@ -68,7 +69,7 @@ impl Requests {
         let expected = expect.is_some() && rfile.is_none();
         let writer = Bound::new(py, Writer::new(exchange))?;
         let rfile = rfile.map_or_else(|| self.bytes_io.bind(py).call0(), Ok)?;
-        let answer = self.serve.bind(py).call1((
+        let arguments = (
             handler,
             command,
             path,
@@ -79,7 +80,8 @@ impl Requests {
             if expected { expect.unwrap_or_else(empty) } else { empty() },
             rfile,
             &writer,
-        ));
+        );
+        let answer = ending::call(self.serve.bind(py), arguments);
         match answer.and_then(|close| close.is_truthy()) {
             Ok(close) => {
                 writer.get().end(!close);

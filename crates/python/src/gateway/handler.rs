@@ -20,6 +20,7 @@ use stdserve_sys::process;
 
 use super::context::Contexts;
 use super::{child, report, running};
+use crate::ending;
 
 /// What a handler class handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Service for HandlerGateway {
     }
 
     fn run(&self, run: &mut Run<'_>) {
-        let attached = Python::try_attach(|py| match self.kind {
+        let attached = ending::attach(|py| match self.kind {
             Kind::Stream => {
                 while let Some(session) = run.next_session() {
                     let client = match session.peer() {

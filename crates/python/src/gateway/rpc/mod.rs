@@ -20,6 +20,7 @@ use stdserve_server::{Exchange, Log, Run, Service};
 
 use super::context::Contexts;
 use super::{child, report, running};
+use crate::ending;
 use crate::xmlrpc::Types;
 use asking::{Asked, Language};
 use methods::Methods;
@@ -159,7 +160,7 @@ fn refuse(mut exchange: Exchange, status: u16, fields: &[(&[u8], &[u8])]) {
 
 impl Service for RpcGateway {
     fn run(&self, run: &mut Run<'_>) {
-        let attached = Python::try_attach(|py| {
+        let attached = ending::attach(|py| {
             let spare = self.contexts.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut contexts = spare.unwrap_or_default();
             while let Some(exchange) = run.next() {

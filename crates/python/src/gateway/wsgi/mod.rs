@@ -20,7 +20,6 @@ mod template;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 use stdserve_server::{Exchange, Log, Outcome, Peer, Run, Service};
@@ -29,6 +28,7 @@ use super::context::Contexts;
 use super::draining::Draining;
 use super::text::{native, references};
 use super::{child, report, running};
+use crate::ending;
 pub(crate) use around::Around;
 use around::Told;
 use environ::EnvironMaker;
@@ -184,7 +184,8 @@ impl WsgiGateway {
         };
         input.get().begin(body);
         desk.callables.responder().begin(exchange);
-        let called = call(&self.application, &environ, desk.callables.start_response(py));
+        let called =
+            ending::call_with_two(self.application.bind(py), &environ, desk.callables.start_response(py));
         let answer = Answer {
             py,
             gateway: self,
@@ -234,25 +235,6 @@ impl Logged {
     }
 }
 
-/// Calls the application.
-fn call<'py>(
-    application: &Py<PyAny>,
-    environ: &Bound<'py, pyo3::types::PyDict>,
-    start_response: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = environ.py();
-    // The place before the first argument is lent to the callee, which bound methods use (PEP 590).
-    let mut arguments = [std::ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
-    // SAFETY: we are attached; the two arguments are borrowed for the call, for which both references are held. The
-    // answer is a new reference, or null with an exception.
-    unsafe {
-        let arguments = arguments.as_mut_ptr().add(1);
-        let count = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-        let returned = ffi::PyObject_Vectorcall(application.as_ptr(), arguments, count, std::ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, returned)
-    }
-}
-
 impl Desk {
     fn new(py: Python<'_>, gateway: &WsgiGateway) -> PyResult<Self> {
         Ok(Self {
@@ -285,7 +267,7 @@ impl Service for WsgiGateway {
     }
 
     fn run(&self, run: &mut Run<'_>) {
-        let attached = Python::try_attach(|py| {
+        let attached = ending::attach(|py| {
             let mut desk = match self.take_desk(py) {
                 Ok(desk) => desk,
                 Err(error) => {
