@@ -8,14 +8,14 @@ import textwrap
 
 import pytest
 
-from support.serving import clean_environment
+from support.serving import Serve, clean_environment
 
 
 def start(program: str) -> subprocess.Popen[str]:
     """A program of its own."""
     text = "import os, signal, sys, threading\nfrom stdserve.concurrent import *\n" + textwrap.dedent(program)
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", text],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-X", "faulthandler", "-c", text],
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,3 +138,11 @@ def test_an_actor_that_is_no_daemon_is_waited_for() -> None:
     threading.Thread(target=send).start()
     """
     assert finish(start(COLLECTOR + textwrap.dedent(program))) == "received\n"
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_workers_have_actors_and_queues_of_their_own_and_end(serve: Serve, preload: bool) -> None:
+    server = serve("actors:app", workers=2, threads=4, preload=preload)
+    for _ in range(8):
+        with server.client() as client:
+            assert [client.ask().body for _ in range(5)] == [f"Worker {not preload}".encode()] * 5

@@ -483,14 +483,11 @@ def test_a_queue_in_a_cycle_is_collected_and_its_descriptor_closed() -> None:
     assert pollable.maxsize == 2
     pollable.put(pollable)
     link, gone = f"/proc/self/fd/{pollable.fileno()}", weakref.ref(pollable)
-    inode = os.stat(pollable.fileno())
     assert "eventfd" in os.readlink(link)
-    before = len(os.listdir("/proc/self/fd"))
     del pollable
     gc.collect()
     assert gone() is None
-    assert inode
-    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert not os.path.lexists(link)
 
 
 def test_it_is_neither_copied_nor_called_what_it_is_not() -> None:
@@ -528,7 +525,7 @@ def run(program: str) -> list[str]:
         + textwrap.dedent(program)
     )
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", text],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-X", "faulthandler", "-c", text],
         env=clean_environment(),
         capture_output=True,
         text=True,
