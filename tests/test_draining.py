@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import stdserve
 
 from support.serving import Serve, Served
+from support.waiting import PATIENCE
 from support.wire import Client, request
 
 #: Longer than any test may take: who is not told would be waited for until then.
@@ -68,6 +70,17 @@ def test_all_services_of_a_worker_are_told(serve: Serve, tmp_path: Any) -> None:
     listeners = [Listener(server, target) for target in ("/one/", "/two/")]
     server.signal(signal.SIGTERM)
     assert [one.end() for one in listeners] == [b"told True\n"] * 2
+    assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("handlers", ["threads", "forks"])
+def test_handlers_are_told(serve: Serve, handlers: str) -> None:
+    """Those in processes of their own too."""
+    server = serve("endless:Stays", "tcp", handlers=handlers, **GRACE)
+    with socket.create_connection(server.address, PATIENCE) as client, client.makefile() as lines:
+        assert lines.readline() == "False\n"
+        server.signal(signal.SIGTERM)
+        assert lines.read() == "True\n"
     assert server.wait_exit() == 0
 
 

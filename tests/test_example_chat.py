@@ -80,15 +80,17 @@ def wait_texts(tab: Tab, count: int) -> list[str]:
 
 def say(server: Served, text: str, room: str = "lobby") -> Response:
     """Say something without a page."""
-    body = json.dumps({"name": "Ada", "text": text}).encode()
+    body = json.dumps({"name": "Ada", "text": text}, ensure_ascii=False).encode()
     return ask(server, f"/rooms/{room}/messages", "POST", body, Content_Type="application/json")
 
 
 class Listener:
     """A client of a room's stream."""
 
-    def __init__(self, server: Served, last: str | None = None, room: str = "lobby") -> None:
-        self.client = Client(server.address)
+    def __init__(
+        self, server: Served, last: str | None = None, room: str = "lobby", receive_buffer: int | None = None
+    ) -> None:
+        self.client = Client(server.address, receive_buffer=receive_buffer)
         fields = [("Last-Event-ID", last)] if last else []
         self.client.send(request(target=f"/rooms/{room}/events", fields=fields))
         self.head = self.client.head()
@@ -105,6 +107,10 @@ class Listener:
                 self.last = fields.get("id", self.last)
                 if "data" in fields:
                     yield fields["event"], json.loads(fields["data"])
+
+    def next(self) -> tuple[str, Any]:
+        """The next event."""
+        return next(self._events)
 
     def events(self, stop: str) -> list[tuple[str, Any]]:
         """The events up to the first of that name."""
@@ -166,6 +172,8 @@ def test_what_one_page_says_appears_in_both_in_the_same_order(chat: Served, wind
     ]
     assert wait_texts(enter(window, chat), 42) == texts(one)
     assert texts(apart) == []
+    one.run("showMissed({ count: 3, exact: true })")
+    assert one.run("document.querySelector('.missed').textContent") == "3 messages were missed."
     # The page says itself what is wrong, and nothing was sent.
     one.press("Enter")
     one.wait("document.querySelector('#trouble').textContent === 'Write a message first.'")
@@ -298,6 +306,27 @@ def test_too_many_listeners_are_refused_and_those_who_leave_make_room(serve: Ser
 
     until(comes_in, "a place is free")
     second.client.close()
+
+
+def test_a_listener_that_is_too_slow_is_told_how_many_it_has_missed(serve: Serve) -> None:
+    """It holds nobody up, and gets the rest in their order."""
+    server = serve(None, cwd=CHAT, threads=4, exchange_memory="256KiB", response_buffer="64KiB")
+    with Listener(server, receive_buffer=4096) as listener:
+        assert listener.events("here") == []
+        # 24,000 bytes each, as an event.
+        texts = [f"{number} {'🙂' * 1900}" for number in range(300)]
+        assert {say(server, text).status for text in texts} == {204}
+        got: list[int] = []
+        missed = 0
+        while not got or got[-1] != 299:
+            name, data = listener.next()
+            if name == "missed":
+                assert data["exact"]
+                missed += data["count"]
+                continue
+            got.append(int(data["text"].split()[0]))
+            assert got[-1] == len(got) + missed - 1
+        assert missed > 0
 
 
 def test_two_servers_share_rooms_by_redis(serve: Serve, short_path: Path) -> None:

@@ -14,10 +14,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stdserve import socketserver
 from stdserve._stdserve import end_with_parent
+
+if TYPE_CHECKING:
+    from stdserve._stdserve import Draining
 
 
 class _Served(socketserver.BaseServer):
@@ -30,12 +33,15 @@ class _Served(socketserver.BaseServer):
         family: int,
         timeout: float | None,
         children: threading.Semaphore | None,
+        draining: Draining,
     ) -> None:
         # Not that of TCPServer, which would bind: the listener is there.
         socketserver.BaseServer.__init__(self, address, handler)
         self.address_family = family
         self.request_timeout = timeout
         self._children = children
+        #: Whether this worker accepts no more, and is to end when no handler runs.
+        self.draining = draining
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handles one request: here, or in a process of its own. What a handler raises is for the log."""

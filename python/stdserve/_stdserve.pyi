@@ -97,7 +97,9 @@ class FileWrapper:
 
 @final
 class Draining:
-    """What `environ["stdserve.draining"]` is: whether the server accepts no more and is to end."""
+    """Whether the server accepts no more and is to end: `environ["stdserve.draining"]`, and
+    `self.server.draining` of handlers.
+    """
 
     def is_set(self) -> bool:
         """Whether it does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socketserver
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,3 +17,15 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
     if environ["PATH_INFO"] != "/pid":
         select.select([draining], [], [])
         yield f"told {draining.is_set()}\n".encode()
+
+
+class Stays(socketserver.BaseRequestHandler):
+    """Waits for a client that has nothing to say, or until it drains."""
+
+    server: Any
+
+    def handle(self) -> None:
+        draining = self.server.draining
+        self.request.sendall(f"{draining.is_set()}\n".encode())
+        select.select([self.request, draining], [], [])
+        self.request.sendall(f"{draining.is_set()}\n".encode())

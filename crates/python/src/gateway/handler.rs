@@ -19,6 +19,7 @@ use stdserve_server::{Datagram, ListenerInfo, Log, Peer, Run, Service, Session, 
 use stdserve_sys::process;
 
 use super::context::Contexts;
+use super::draining::Draining;
 use super::{child, report, running};
 use crate::ending;
 
@@ -43,6 +44,8 @@ pub(crate) struct HandlerGateway {
     /// Contexts that no thread is in.
     contexts: Mutex<Vec<Contexts>>,
     log: Arc<dyn Log>,
+    /// `self.server.draining`, as the loop and as handlers see it.
+    draining: (Draining, Py<Draining>),
     forks: child::Watch,
 }
 
@@ -69,6 +72,7 @@ impl HandlerGateway {
             HandlerModel::Threads => None,
             HandlerModel::Forks => Some(module.call_method1("children", (options.max_children,))?.unbind()),
         };
+        let draining = Draining::new()?;
         Ok(Self {
             kind,
             handler,
@@ -77,6 +81,7 @@ impl HandlerGateway {
             servers: Mutex::default(),
             contexts: Mutex::default(),
             log,
+            draining: (draining.clone(), Py::new(py, draining)?),
             forks: child::Watch::new(py)?,
         })
     }
@@ -101,7 +106,9 @@ impl HandlerGateway {
             Kind::Datagram => "DatagramServer",
         };
         let timeout = self.options.request_timeout.map(|time| time.as_secs_f64());
-        let arguments = (self.handler.clone_ref(py), address, family, timeout, self.children.as_ref());
+        let draining = &self.draining.1;
+        let arguments =
+            (self.handler.clone_ref(py), address, family, timeout, self.children.as_ref(), draining);
         let server = py.import("stdserve._handlers")?.call_method1(class, arguments)?;
         ready(&server)?;
         // Another thread may have made one meanwhile; either will do, but all see the same from now on.
@@ -170,6 +177,10 @@ impl HandlerGateway {
 impl Service for HandlerGateway {
     fn timing(&self) -> Timing {
         Timing::Session
+    }
+
+    fn draining(&self) {
+        self.draining.0.set();
     }
 
     fn run(&self, run: &mut Run<'_>) {
