@@ -253,7 +253,7 @@ mod orders {
                 let memory = Arc::clone(&memory);
                 thread::spawn(move || {
                     for (own, death) in sends {
-                        memory.send_and_die(if own { index } else { other }, b"message!", death);
+                        memory.send_and_die(if own { index } else { other }, b"", death);
                     }
                 })
             };

@@ -137,8 +137,9 @@ impl Waiter {
             descriptor,
             index: cursor.index(),
             seen: AtomicU64::new(cursor.seen()),
-            loud: AtomicBool::new(true),
+            loud: AtomicBool::new(false),
         };
+        signal.raise();
         let waiter = Self { memory, post, signal: Arc::new(signal) };
         waiter.settle(cursor);
         Ok(waiter)
