@@ -62,13 +62,12 @@ class PollableQueue(Queue[T]):
         Raises `queue.Full` where there was no room in time, `ShutDown` where it takes no more, and ValueError
         for a negative time-out.
         """
-        if timeout is None or not block:
-            if self._offer(item):
-                return
-            if not block:
-                raise Full
-        elif timeout < 0 and self.maxsize > 0 and not self.is_shutdown:
+        if timeout is not None and block and timeout < 0 and self.maxsize > 0 and not self.is_shutdown:
             raise ValueError("'timeout' must be a non-negative number")
+        if self._offer(item):
+            return
+        if not block:
+            raise Full
         _patiently(self, partial(self._offer, item), False, timeout, Full)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -77,14 +76,13 @@ class PollableQueue(Queue[T]):
         Raises `queue.Empty` where there was none in time, `ShutDown` where there will be none, and ValueError
         for a negative time-out.
         """
-        if timeout is None or not block:
-            item = self._take(_NOTHING)
-            if item is not _NOTHING:
-                return item
-            if not block:
-                raise Empty
-        elif timeout < 0 and not (self.is_shutdown and self.empty()):
+        if timeout is not None and block and timeout < 0 and not (self.is_shutdown and self.empty()):
             raise ValueError("'timeout' must be a non-negative number")
+        item = self._take(_NOTHING)
+        if item is not _NOTHING:
+            return item
+        if not block:
+            raise Empty
         return _patiently(self, partial(self._take, _NOTHING), _NOTHING, timeout, Empty)
 
     def join(self) -> None:
