@@ -61,7 +61,8 @@ lint: tools
 test-rust: need
 	$(CARGO) test --workspace --locked --quiet
 
-# The hand-over of the loop between threads, records of the scoreboard, and messages between processes, in every order that they can run in.
+# The hand-over of the loop between threads, records of the scoreboard, and messages between processes, in every order
+# that they can run in.
 loom: need
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package stdserve-server --lib --locked --quiet --target-dir target/loom crew::handover
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package stdserve-sys --lib --locked --quiet --target-dir target/loom scoreboard::sealed
