@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 from stdserve.concurrent import (
+    Exchange,
     PollableQueue,
+    ShutDown,
     Task,
     TaskCancelled,
     TaskScheduler,
@@ -330,8 +332,6 @@ def test_tasks_and_threads_share_a_queue(scheduler: TaskScheduler) -> None:
 
 
 def test_a_queue_that_is_shut_down_wakes_all_who_wait(scheduler: TaskScheduler) -> None:
-    from stdserve.concurrent import ShutDown
-
     items: PollableQueue[int] = PollableQueue()
 
     def take() -> Steps:
@@ -403,6 +403,32 @@ def test_anything_with_a_descriptor_and_get_nowait_is_a_queue(scheduler: TaskSch
     scheduler.new_task(put())
     scheduler.run()
     assert task.result() == b"x"
+
+
+@pytest.mark.parametrize("name", [None, "tasks that subscribe"])
+def test_a_subscription_is_a_queue(name: str | None, scheduler: TaskScheduler) -> None:
+    exchange: Exchange[int] = Exchange(name)
+    subscription = exchange.subscribe()
+    got: list[int] = []
+
+    def read() -> Steps:
+        with pytest.raises(ShutDown):
+            while True:
+                got.append((yield subscription))
+
+    def send() -> Steps:
+        for number in range(200):
+            exchange.send(number)
+            if number % 7 == 0:
+                yield
+        while len(got) < 200:
+            yield
+        subscription.close()
+
+    scheduler.new_task(read())
+    scheduler.new_task(send())
+    scheduler.run()
+    assert got == list(range(200))
 
 
 def test_futures_and_tasks_give_what_they_have(scheduler: TaskScheduler) -> None:

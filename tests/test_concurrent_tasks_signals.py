@@ -132,7 +132,7 @@ def strike(at: int) -> Striker:
 @pytest.mark.skipif(sys.gettrace() is not None, reason="traces already")
 def test_a_signal_at_any_moment_loses_no_task() -> None:
     points = strike(0).seen
-    assert points > 1000
+    assert points > 300
     struck = [strike(at) for at in range(1, points + 1, EVERY)]
     # Where alarms ring sooner or later, a run has some points more or less.
     assert sum(one.seen >= one.at for one in struck) > len(struck) * 0.9

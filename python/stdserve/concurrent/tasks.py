@@ -11,10 +11,8 @@ lost (`_mend`).
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
@@ -23,6 +21,7 @@ from itertools import count
 from types import GeneratorType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from stdserve.concurrent import _forks
 from stdserve.concurrent._descriptors import Descriptors
 from stdserve.concurrent._task import NEW, Task, TaskCancelled
 from stdserve.concurrent._waits import (
@@ -50,7 +49,6 @@ _IDLE_PAUSE: Final = 1.0
 #: No wait is longer: what is asked of epoll_wait(2) has its limits.
 _LONGEST: Final = 3600.0
 
-_schedulers: weakref.WeakSet[TaskScheduler] = weakref.WeakSet()
 #: In a forked child, the generators of the parent: let go, they would run their cleanup here.
 _of_the_parent: list[Any] = []
 
@@ -70,7 +68,7 @@ class TaskScheduler:
         self._clock: Callable[[], float] = time.monotonic
         self._closed = False
         self._start_anew()
-        _schedulers.add(self)
+        _forks.tell(self)
 
     def _start_anew(self) -> None:
         #: Made when it is first waited, or asked for.
@@ -234,11 +232,7 @@ class TaskScheduler:
         self._asleep = True
         descriptors.poll(self._patience(timeout))
         self._asleep = False
-        inbox = self._inbox
-        while inbox:
-            function, task, number = inbox[0]
-            function(task, number)
-            inbox.popleft()
+        self._obey()
         now = self._clock()
         self._ring_alarms(now)
         if self._look_at is not None and self._look_at <= now:
@@ -248,17 +242,26 @@ class TaskScheduler:
             self._lively = True
             step = self._step
             for _ in range(len(ready)):
-                task = self._current = ready[0]
+                # In no variable: an exception's traceback may keep this frame.
+                self._current = ready[0]
                 ready.popleft()
-                step(task)
+                step(self._current)
                 if self._ready is not ready:
-                    self._forked()
+                    self.after_fork_in_child()
                     raise RuntimeError("forked in a task: this is the child, which does not run it")
                 self._current = None
             if descriptors.waited and self._look_at is None:
                 self._look_at = now + _PAUSE
         self._asleep = True
         self._torn = False
+
+    def _obey(self) -> None:
+        """Does what was asked meanwhile."""
+        inbox = self._inbox
+        while inbox:
+            function, task, number = inbox[0]
+            function(task, number)
+            inbox.popleft()
 
     def _patience(self, timeout: float | None) -> float:
         """How long the next wait for descriptors may take."""
@@ -396,7 +399,7 @@ class TaskScheduler:
             else:
                 self._end(task, None, raised)
         finally:
-            del error, value
+            del task, error, value
 
     def _wait(self, task: Task[Any], what: Any) -> None:
         """Has a task wait for what it yielded."""
@@ -511,10 +514,14 @@ class TaskScheduler:
         else:
             self._end(task, None, TaskCancelled())
 
-    def _forked(self) -> None:
-        """In a forked child: the tasks are the parent's, and so is what its descriptors are registered
-        with.
-        """
+    def before_fork(self) -> None:
+        """Nothing has to be prepared."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing has changed."""
+
+    def after_fork_in_child(self) -> None:
+        """The tasks are the parent's, and so is what its descriptors are registered with: begins anew."""
         _of_the_parent.append(self._tasks)
         descriptors = self._descriptors
         if descriptors is not None:
@@ -526,11 +533,3 @@ class TaskScheduler:
 
 def _lost() -> InterruptedError:
     return InterruptedError("an exception of a signal's handler came in between")
-
-
-def _after_fork() -> None:
-    for scheduler in tuple(_schedulers):
-        scheduler._forked()
-
-
-os.register_at_fork(after_in_child=_after_fork)
