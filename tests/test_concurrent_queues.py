@@ -561,6 +561,33 @@ def test_a_forked_child_has_items_and_a_descriptor_of_its_own() -> None:
     assert done == ["well"]
 
 
+def test_a_child_without_descriptors_does_not_touch_the_parents() -> None:
+    done = run(
+        """
+        import resource
+        pollable = PollableQueue()
+        number = pollable.fileno()
+        pollable.put(1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        kept = []
+        try:
+            while True:
+                kept.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        if os.fork() == 0:
+            assert pollable.get() == 1
+            assert pollable.fileno() == number  # the one that was let go of
+            assert not ready(number)
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+        assert ready(number)
+        print("well")
+        """
+    )
+    assert done == ["well"]
+
+
 def test_waiters_of_the_parent_take_nothing_in_a_forked_child() -> None:
     done = run(
         """
