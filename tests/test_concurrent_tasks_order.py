@@ -1,7 +1,7 @@
 """stdserve.concurrent.TaskScheduler: the order in which tasks run, held against a simple model of it.
 
-The model does with lists what docs/concurrent.md says of a turn. Both run the same programs, the scheduler with
-a clock that stands still while anybody can run.
+The model does with lists what docs/concurrent.md says of a turn. Both run the same programs, the scheduler
+with a clock that stands still while anybody can run.
 """
 
 from __future__ import annotations
