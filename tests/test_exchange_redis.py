@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_a_subscriber_that_was_cut_off(start: Callable[[bool], RedisServer], kee
             exchange.send(1)
             assert told.readline() == "1\n"
             process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             for number in (2, 3, 4):
                 exchange.send(number)
             server.stop()
