@@ -10,8 +10,10 @@ use std::thread;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
 use stdserve_server::ThreadSource;
+
+use crate::ending;
 
 /// Stack of a crew thread, in bytes: what applications are used to from other servers.
 const STACK: usize = 8 << 20;
@@ -41,7 +43,7 @@ impl PythonThreads {
 impl ThreadSource for PythonThreads {
     fn spawn(&self, name: String, entry: Work) -> io::Result<()> {
         let entry = Entry(Arc::new(Mutex::new(Some(entry))));
-        let made = Python::try_attach(|py| -> PyResult<Option<Py<PyAny>>> {
+        let made = ending::attach(|py| -> PyResult<Option<Py<PyAny>>> {
             // A function written in Python: what was built in has been swapped.
             if !py.import("_thread")?.getattr("start_new_thread")?.is_instance_of::<PyCFunction>() {
                 return Ok(None);
@@ -72,7 +74,10 @@ impl ThreadSource for PythonThreads {
             match thread {
                 // An error: it is the thread that calls, or the interpreter is ending.
                 Made::Known(thread) => {
-                    Python::try_attach(|py| drop(thread.call_method0(py, "join")));
+                    ending::attach(|py| {
+                        let join = thread.bind(py).getattr("join");
+                        drop(join.and_then(|join| ending::call(&join, ())));
+                    });
                 }
                 Made::Unknown(handle) => drop(handle.join()),
             }
@@ -83,7 +88,7 @@ impl ThreadSource for PythonThreads {
 /// A thread that Python learns of when it first enters it. Its thread state is for life all the same.
 fn start_unknown(name: String, entry: Work) -> io::Result<thread::JoinHandle<()>> {
     let run = || {
-        Python::try_attach(|py| py.detach(|| enter(entry)));
+        ending::attach(|py| py.detach(|| enter(entry)));
     };
     thread::Builder::new().name(name).stack_size(STACK).spawn(run)
 }
@@ -101,11 +106,11 @@ fn start(py: Python<'_>, name: &str, entry: Entry) -> PyResult<Py<PyAny>> {
     arguments.set_item("name", name)?;
     arguments.set_item("daemon", true)?;
     arguments.set_item("target", Bound::new(py, entry)?)?;
-    let thread = threading.getattr("Thread")?.call((), Some(&arguments))?;
+    let thread = ending::call_with(&threading.getattr("Thread")?, &PyTuple::empty(py), Some(&arguments))?;
     // The size is the interpreter's, for the next threads that are made. Nobody else runs between the two calls but
     // at a switch of threads, and a larger stack for one more would do no harm.
     let before = threading.call_method1("stack_size", (STACK,))?;
-    let started = thread.call_method0("start");
+    let started = ending::call(&thread.getattr("start")?, ());
     threading.call_method1("stack_size", (before,))?;
     started?;
     Ok(thread.unbind())

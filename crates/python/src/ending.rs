@@ -9,7 +9,7 @@ use std::{mem, thread};
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 /// Those of pyo3 promise that nothing unwinds through them, and then nothing is made ready for it.
 mod raw {
@@ -37,23 +37,31 @@ pub(crate) fn attach<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     Python::try_attach(|py| hold_at_end(|| work(py)))
 }
 
-/// Calls what a program has made, which may take long.
+/// Calls what runs Python code, which may wait or take long.
 pub(crate) fn call<'py, A>(callable: &Bound<'py, PyAny>, arguments: A) -> PyResult<Bound<'py, PyAny>>
 where
-    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 {
-    let py = callable.py();
-    let arguments = arguments.into_pyobject(py)?;
-    // SAFETY: we are attached, and hold both references for the call. The answer is a new reference, or null with an
+    call_with(callable, &arguments.into_pyobject(callable.py()).map_err(Into::into)?, None)
+}
+
+/// The same with keywords.
+pub(crate) fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (callee, arguments) = (callable.as_ptr(), arguments.as_ptr());
+    let keywords = keywords.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: we are attached, and hold the references for the call. The answer is a new reference, or null with an
     // exception.
     unsafe {
-        let returned =
-            hold_at_end(|| raw::PyObject_Call(callable.as_ptr(), arguments.as_ptr(), std::ptr::null_mut()));
-        Bound::from_owned_ptr_or_err(py, returned)
+        let returned = hold_at_end(|| raw::PyObject_Call(callee, arguments, keywords));
+        Bound::from_owned_ptr_or_err(callable.py(), returned)
     }
 }
 
-/// The same with two arguments, and without a tuple.
+/// The same with two arguments and without a tuple.
 pub(crate) fn call_with_two<'py>(
     callable: &Bound<'py, PyAny>,
     first: &Bound<'py, PyAny>,
