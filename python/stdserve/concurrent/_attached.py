@@ -79,11 +79,12 @@ class Feed:
 
     def _keep(self, reader: Reader) -> None:
         """Takes what was sent before now, for those that are attached by now."""
+        room = max(KEPT - sum(len(kept) for kept, _ in self._kept), 0)
         taken: list[Any] = []
         missed, exact = 0, True
         while burst := reader.take(BURST):
             taken += burst
-            if len(taken) > KEPT:
+            if len(taken) > room:
                 for raw in taken:
                     told = raw if isinstance(raw, tuple) else (1, True)
                     missed += told[0]
