@@ -83,6 +83,15 @@ impl<'m> Layout<'m> {
         &self.words[(position.wrapping_add(offset) % self.capacity()) as usize]
     }
 
+    /// So many words from one behind a position, at most all: up to the end of the ring, and from its beginning.
+    pub(super) fn run(&self, position: u64, offset: u64, count: usize) -> [&'m [AtomicU64]; 2] {
+        let count = count.min(self.words.len());
+        let begin = (position.wrapping_add(offset) % self.capacity()) as usize;
+        let end = begin.saturating_add(count).min(self.words.len());
+        let first = &self.words[begin..end];
+        [first, &self.words[..count - first.len()]]
+    }
+
     /// Whether what was read from a position before was not overwritten meanwhile.
     pub(super) fn is_there(&self, position: u64) -> bool {
         // Whatever was read was read before the mark is looked at.

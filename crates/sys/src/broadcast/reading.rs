@@ -1,11 +1,11 @@
 //! What a reader does, without a lock: it follows the links of its name, copies, and looks whether it was overtaken.
 
 #[cfg(all(test, loom))]
-use loom::sync::atomic::Ordering;
+use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(all(test, loom)))]
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::{HEAD, Head, Layout};
+use super::layout::{HEAD, Head, Layout, words_of};
 
 /// Where a reader looks that was overtaken: in so many eighths of the ring, the newest. Fewer each time that it is
 /// overtaken again before it has one message, so that it gets somewhere however fast the writers are.
@@ -194,18 +194,33 @@ impl Cursor {
         if head.index != self.index || head.number <= self.seen || length > layout.max_message() {
             return Err(Unread::Foreign);
         }
-        let word = |place: u64| layout.word(start, HEAD + place).load(Ordering::Relaxed);
         let item = if head.is_gap {
             let (count, exact) = layout.gap(start);
             Item::Missed { count, exact }
         } else {
+            let runs = layout.run(start, HEAD, words_of(length) as usize);
             let mut fill = |bytes: &mut [u8]| {
-                for (place, piece) in (0..).zip(bytes.chunks_mut(size_of::<u64>())) {
-                    piece.copy_from_slice(&word(place).to_ne_bytes()[..piece.len()]);
+                let mut rest = bytes;
+                for run in runs {
+                    let (now, later) = rest.split_at_mut(rest.len().min(run.len() * size_of::<u64>()));
+                    load(run, now);
+                    rest = later;
                 }
             };
             Item::Message(make(length, &mut fill).map_err(Unread::Failed)?)
         };
         if layout.is_there(start) { Ok((head, item)) } else { Err(Unread::Overtaken) }
+    }
+}
+
+/// Takes bytes out of words; of the last not all may be wanted.
+fn load(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (whole, rest) = bytes.as_chunks_mut();
+    for (word, bytes) in words.iter().zip(&mut *whole) {
+        *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+    if let Some(word) = words.get(whole.len()) {
+        let last: [u8; size_of::<u64>()] = word.load(Ordering::Relaxed).to_ne_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
     }
 }

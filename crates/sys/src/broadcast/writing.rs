@@ -6,9 +6,9 @@
 //! that did not come to it; it can be done twice.
 
 #[cfg(all(test, loom))]
-use loom::sync::atomic::{Ordering, fence};
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(all(test, loom)))]
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::death;
 use super::layout::{HEAD, Head, Layout, link, words_of};
@@ -60,11 +60,11 @@ impl Layout<'_> {
             self.word(start, place).store(word, Ordering::Relaxed);
             death::point();
         }
-        for (place, bytes) in (HEAD..).zip(bytes.chunks(size_of::<u64>())) {
-            let mut word = [0; size_of::<u64>()];
-            word[..bytes.len()].copy_from_slice(bytes);
-            self.word(start, place).store(u64::from_ne_bytes(word), Ordering::Relaxed);
-            death::point();
+        let mut rest = bytes;
+        for run in self.run(start, HEAD, words_of(bytes.len()) as usize) {
+            let (now, later) = rest.split_at(rest.len().min(run.len() * size_of::<u64>()));
+            store(run, now);
+            rest = later;
         }
         self.counters.ends[(count.wrapping_add(1) & 1) as usize].store(end, Ordering::Relaxed);
         death::point();
@@ -103,6 +103,21 @@ impl Layout<'_> {
     pub(super) fn gap(&self, start: u64) -> (u64, bool) {
         let word = |place| self.word(start, HEAD + place).load(Ordering::Relaxed);
         (word(0).clamp(1, MAX_GAP), word(1) != 0)
+    }
+}
+
+/// Puts bytes into words; the last may not be filled.
+fn store(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, rest) = bytes.as_chunks();
+    for (word, bytes) in words.iter().zip(whole) {
+        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        death::point();
+    }
+    if let Some(word) = words.get(whole.len()) {
+        let mut last = [0; size_of::<u64>()];
+        last[..rest.len()].copy_from_slice(rest);
+        word.store(u64::from_ne_bytes(last), Ordering::Relaxed);
+        death::point();
     }
 }
 
