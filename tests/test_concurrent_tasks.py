@@ -823,6 +823,61 @@ def test_another_loop_turns_it(scheduler: TaskScheduler) -> None:
         assert not waiting.poll(0) or not scheduler.turn(0)
 
 
+def test_another_loop_is_told_after_an_interruption(scheduler: TaskScheduler) -> None:
+    """A turn that an exception left in the middle was taken for one that still runs: orders did not ring."""
+    import select
+
+    def exit_once() -> Steps:
+        yield
+        raise SystemExit
+
+    waiting = select.poll()
+    waiting.register(scheduler.fileno(), select.POLLIN)
+    scheduler.new_task(exit_once())
+    exited = False
+    while not exited:
+        assert waiting.poll(PATIENCE * 1000)
+        try:
+            scheduler.turn(0)
+        except SystemExit:
+            exited = True
+    while waiting.poll(0):
+        scheduler.turn(0)
+    # From another thread, while nobody runs it.
+    made: list[Task[Any]] = []
+    thread = threading.Thread(target=lambda: made.append(scheduler.new_task(nothing())))
+    thread.start()
+    thread.join()
+    while scheduler.tasks:
+        assert waiting.poll(PATIENCE * 1000)
+        scheduler.turn(0)
+    assert made[0].done()
+
+
+def test_an_exception_that_a_waiting_thread_gets_is_not_reported(
+    scheduler: TaskScheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> Steps:
+        while not waits.is_set():
+            yield
+        raise ValueError("inside")
+
+    waits = threading.Event()
+
+    def ask(task: Task[Any]) -> str:
+        waits.set()
+        return str(task.exception(PATIENCE))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        task = scheduler.new_task(fail())
+        asked = pool.submit(ask, task)
+        scheduler.run()
+        assert asked.result(PATIENCE) == "inside"
+    del task, asked
+    gc.collect()
+    assert not caplog.records
+
+
 def test_idle_waits_are_not_looked_at_all_the_time(scheduler: TaskScheduler) -> None:
     """The processor rests while nothing comes."""
 

@@ -40,9 +40,7 @@ class Waiter(Protocol):
 
 
 class Watch:
-    """What is known of one number of a descriptor. Kept as long as the loop: the number will be used
-    again.
-    """
+    """What is known of a descriptor's number. Kept as long as the loop: numbers are used again."""
 
     __slots__ = ("fd", "reader", "source", "token", "wanted", "writer")
 
@@ -98,8 +96,7 @@ class Descriptors:
         self._interests.close()
 
     def wait(self, source: Any, events: int, waiter: Waiter) -> bool:
-        """Wakes `waiter` when `source` is ready for `events`, one of `IN` and `OUT`. False: such files always
-        are.
+        """Wakes `waiter` when `source` is ready for `events` (`IN` or `OUT`). False: such files always are.
 
         RuntimeError: another waits for the same.
         """

@@ -90,19 +90,24 @@ class Task(Future[T]):
         return self._place is not NEW and not self.done()
 
     def result(self, timeout: float | None = None) -> T:
-        """What the generator returned, or the exception that ended it; waits for that at most `timeout`
-        seconds.
+        """What the generator returned, or the exception that ended it. Waits `timeout` seconds at most.
 
         TimeoutError when the time is over; `concurrent.futures.CancelledError` when it was cancelled. In a
         task of the same scheduler it would never come: RuntimeError. There it is `yield task`.
         """
         self._ask()
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            self._ask()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The exception that ended the generator, or None. See `result`."""
         self._ask()
-        return super().exception(timeout)
+        try:
+            return super().exception(timeout)
+        finally:
+            self._ask()
 
     def _ask(self) -> None:
         """Somebody asks how it ended."""
@@ -149,9 +154,7 @@ class Task(Future[T]):
             self.set_exception(error)
 
     def _abandon(self) -> None:
-        """In a forked child: it runs in the parent. What is waited for there has nobody to wait for it
-        here.
-        """
+        """In a forked child: it runs in the parent, and those who wait for it are there."""
         self._condition = threading.Condition()
         self._waiters: list[Any] = []
         self._done_callbacks: list[Any] = []
@@ -167,8 +170,13 @@ class Task(Future[T]):
         return f"<Task {self.name!r}, waits for {self._what()}>"
 
     def _what(self) -> str:
-        queue = getattr(self._place, "queue", None)
-        return repr(self._place if queue is None else queue) if self._place is not NEW else NEW
+        """What it waits for, in words."""
+        if self._place is NEW:
+            return NEW
+        try:
+            return repr(getattr(self._place, "queue", self._place))
+        except Exception:
+            return f"what is a {type(self._place).__name__}"
 
     def __del__(self) -> None:
         error = getattr(self, "_unasked", None)

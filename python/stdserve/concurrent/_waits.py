@@ -78,8 +78,7 @@ class _Ready(Wait):
 
 @final
 class readable(_Ready):
-    """`yield readable(sock)`: until reading from `sock` does not wait: data, an end, an error, a connection
-    to accept.
+    """`yield readable(sock)`: until there is something to read: data, an end, an error, a connection.
 
     `sock` is an object with `fileno()`, or a descriptor. TimeoutError is raised at the `yield` when `timeout`
     seconds have passed before; OSError (EBADF) when it is closed, or was closed meanwhile; RuntimeError when
@@ -100,9 +99,7 @@ class writable(_Ready):
 
 @final
 class sleep(Wait):
-    """`yield sleep(seconds)`: until so much time has passed. `sleep(0)` and a bare `yield` let the others run
-    once.
-    """
+    """`yield sleep(seconds)`: until so much time has passed. `sleep(0)`, as a bare `yield`: the next turn."""
 
     __slots__ = ("seconds",)
 
@@ -122,8 +119,7 @@ class sleep(Wait):
 
 @final
 class within(Wait):
-    """`item = yield within(seconds, queue)`: waits for anything that can be waited for, but no longer than
-    that.
+    """`item = yield within(seconds, queue)`: waits for whatever can be waited for, but not longer.
 
     TimeoutError is raised at the `yield` when the time is over. What was waited for goes on: no item is lost,
     and a task or future is not cancelled.
@@ -203,9 +199,7 @@ class Line:
             self.scheduler._resume(task, OSError(*error.args))
 
     def take(self) -> Any:
-        """The item for the first one. `Nothing`: none was left for it. What the queue raises is for the first
-        one too.
-        """
+        """The item for the first one, or what the queue raises. `Nothing`: none was left for it."""
         try:
             item = self.queue.get_nowait()
         except Empty:

@@ -78,8 +78,7 @@ class TaskScheduler:
         self._ready: deque[Task[Any]] = deque()
         #: What other threads, signal handlers and tasks ask for: a function, its task and a number.
         self._inbox: deque[tuple[Callable[[Task[Any], int], None], Task[Any], int]] = deque()
-        #: A heap of (time, order, task). A task's alarm stays when its wait ends before, and serves for the
-        #: next.
+        #: A heap of (time, order, task). A task's alarm stays when its wait ends before it, for the next one.
         self._alarms: list[tuple[float, int, Task[Any]]] = []
         self._order = count()
         self._lines: dict[int, Line] = {}
@@ -95,17 +94,14 @@ class TaskScheduler:
         self._stopping = False
         #: Its descriptor was asked for: another loop watches it.
         self._watched = False
-        #: When descriptors are looked at next for having been closed; whether tasks have run since the last
-        #: time.
+        #: When descriptors are looked at next for having been closed; whether tasks have run meanwhile.
         self._look_at: float | None = None
         self._lively = False
 
     # From any thread.
 
     def new_task(self, generator: Generator[Any, Any, T], *, name: str | None = None) -> Task[T]:
-        """Has `generator` run, from the next turn on. `name` is what errors call it, else the generator's
-        own.
-        """
+        """Has `generator` run, from the next turn on. Errors call it by `name`, else by the generator's."""
         if not isinstance(generator, GeneratorType):
             hint = ": call the function" if callable(generator) else ""
             raise TypeError(f"a task is a generator, and not {type(generator).__name__}{hint}")
@@ -124,9 +120,7 @@ class TaskScheduler:
         return task
 
     def stop(self) -> None:
-        """Ends the `run()` that is under way, or else the next one, after its turn. Tasks stay, for the next
-        `run()`.
-        """
+        """Ends the `run()` under way, or else the next one, after its turn. Tasks stay for the next."""
         self._stopping = True
         self._ring()
 
@@ -166,9 +160,11 @@ class TaskScheduler:
         """One turn: waits at most `timeout` seconds (None: without limit) until a task is ready, and lets
         those that are run on, each to its next `yield`. False: no task is left.
         """
-        self._alone(partial(self._turn, timeout))
-        if self._watched:
-            self._announce()
+        try:
+            self._alone(partial(self._turn, timeout))
+        finally:
+            if self._watched and not self._closed:
+                self._announce()
         return bool(self._tasks)
 
     def fileno(self) -> int:
@@ -212,6 +208,7 @@ class TaskScheduler:
         finally:
             # Without a call, so that no signal's handler comes in between.
             if "owner" in lease and lease["owner"] is mine:
+                self._asleep = True
                 del lease["owner"]
 
     def _runs_here(self) -> bool:
@@ -228,8 +225,7 @@ class TaskScheduler:
         descriptors = self._opened()
         if self._torn or self._shaken:
             self._mend(descriptors)
-        self._torn = True
-        self._asleep = True
+        self._torn = self._asleep = True
         descriptors.poll(self._patience(timeout))
         self._asleep = False
         self._obey()
@@ -252,6 +248,7 @@ class TaskScheduler:
                 self._current = None
             if descriptors.waited and self._look_at is None:
                 self._look_at = now + _PAUSE
+        # Also between two turns: a stop() comes after it was looked for.
         self._asleep = True
         self._torn = False
 
