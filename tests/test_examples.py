@@ -141,6 +141,23 @@ def test_echo_at_a_unix_socket(short_path: Path) -> None:
         assert not path.exists()
 
 
+@pytest.mark.parametrize("model", ["serial", "udp", "unix"])
+def test_talk(model: str, short_path: Path) -> None:
+    """examples/echo/talk.py, with a server, and without."""
+    address = str(short_path / "echo") if model == "unix" else "127.0.0.1:0"
+    options = ["--udp"] if model == "udp" else []
+    with running("echo/echo.py", model, "--bind", address) as example:
+        if model == "unix":
+            example.log.wait("listening at ")
+        else:
+            address = "{}:{}".format(*example.address)
+        done = call("echo/talk.py", address, *options, typed="one\ntwo\n")
+        assert (done.stdout, done.returncode) == ("one\ntwo\n", 0), done.stderr
+    done = call("echo/talk.py", address, *options, typed="one\n")
+    assert (done.stdout, done.returncode, done.stderr.count("\n")) == ("", 1, 1)
+    assert done.stderr.startswith(f"{address}: ")
+
+
 @pytest.mark.parametrize("handlers", ["threads", "forks"])
 def test_echo_under_the_command(serve: Serve, handlers: str) -> None:
     """examples/echo/echo.py, by stdserve tcp and udp."""

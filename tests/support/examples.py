@@ -71,12 +71,12 @@ def running(name: str, *arguments: str) -> Iterator[Example]:
         example.kill()
 
 
-def call(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(name: str, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run an example to its end."""
     return subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         env=clean_environment(),
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
