@@ -110,6 +110,8 @@ def strike(at: int) -> Striker:
     with one, other, TaskScheduler() as scheduler:
         works: list[Callable[[], Steps]] = [lambda: talk(one, other), lambda: talk(other, one)]
         made = [scheduler.new_task(persist(work)) for work in [*works, nap, pass_on, pass_on, ask]]
+        # CPython 3.12 looks at this frame for whether it has to trace instructions in any.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(striker.enter)
         try:
             while scheduler.tasks:
