@@ -38,14 +38,22 @@ class Chopstick:
         return f"the chopstick {self._place}"
 
 
+#: Set when the table is to be left.
+over = threading.Event()
+
+
 def dine(left: Chopstick, right: Chopstick, meals: int) -> None:
     for _ in range(meals):
+        if over.is_set():
+            return
         with acquire(left, right):
             pass  # eats
 
 
 def dine_wrongly(left: Chopstick, right: Chopstick, meals: int) -> None:
     for _ in range(meals):
+        if over.is_set():
+            return
         with acquire(left):
             with acquire(right):
                 pass  # eats
@@ -56,21 +64,29 @@ def main() -> None:
     parser.add_argument("--meals", type=int, default=1000, help="for each of them; default: %(default)s")
     parser.add_argument("--wrong", action="store_true", help="nest the chopsticks instead")
     arguments = parser.parse_args()
+    if arguments.meals < 1:
+        parser.error(f"--meals is {arguments.meals}: each eats once at least")
     eat = dine_wrongly if arguments.wrong else dine
     around = zip(NAMES, [*NAMES[1:], NAMES[0]], strict=True)
     chopsticks = [Chopstick(f"between {one} and {other}") for one, other in around]
-    with ThreadPoolExecutor(len(NAMES), thread_name_prefix="philosopher") as table:
+    table = ThreadPoolExecutor(len(NAMES), thread_name_prefix="philosopher")
+    name = NAMES[0]
+    try:
         guests = [
             # Python's index -1 is the last: the table is round.
             (name, table.submit(eat, chopsticks[seat - 1], chopsticks[seat], arguments.meals))
             for seat, name in enumerate(NAMES)
         ]
-    for name, guest in guests:
-        try:
+        for name, guest in guests:
             guest.result()
-        except LockOrderViolation as error:
-            sys.exit(f"{name} was refused: {error}")
-        print(f"{name} has eaten {arguments.meals} times")
+            print(f"{name} has eaten {arguments.meals} times")
+    except LockOrderViolation as error:
+        sys.exit(f"{name} was refused: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    finally:
+        over.set()
+        table.shutdown()
 
 
 if __name__ == "__main__":

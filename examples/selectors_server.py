@@ -17,12 +17,16 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 from stdserve import selectors
 
 #: Bytes that are read at once, and so the most that is kept for a client.
 PIECE = 65536
+
+#: Seconds in which no connections are accepted after that has failed.
+REST = 1.0
 
 #: What is registered with a socket: called with the events that are ready.
 Callback = Callable[[int], None]
@@ -70,20 +74,42 @@ class Connection:
         print(f"{self.peer} {why}", flush=True)
 
 
-def accept_from(listener: socket.socket) -> Callback:
-    """Makes the callback of a listener."""
+class Listener:
+    """The socket at which clients connect."""
 
-    def accept(_events: int) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.setblocking(False)
+        self.begin()
+
+    def begin(self) -> None:
+        self.rests_until: float | None = None
+        callback: Callback = self.ready
+        selector.register(self.sock, selectors.EVENT_READ, callback)
+
+    def ready(self, _events: int) -> None:
+        """A client has connected."""
         try:
-            sock, (host, port, *_) = listener.accept()
+            sock, (host, port, *_) = self.sock.accept()
         except BlockingIOError:
             return  # the client has gone already
         except OSError as error:
             print(f"a connection could not be accepted: {error.strerror}", flush=True)
+            # Where no descriptors are left it stays ready, and would be asked again and again.
+            selector.unregister(self.sock)
+            self.rests_until = time.monotonic() + REST
             return
         Connection(sock, f"{host}:{port}")
 
-    return accept
+    def patience(self) -> float | None:
+        """How long the selector may wait: for ever, or until this has rested."""
+        if self.rests_until is None:
+            return None
+        left = self.rests_until - time.monotonic()
+        if left > 0:
+            return left
+        self.begin()
+        return None
 
 
 def main() -> None:
@@ -94,18 +120,17 @@ def main() -> None:
     if not colon or not port.isdigit():
         parser.error(f"{bind} is no HOST:PORT")
     try:
-        listener = socket.create_server((host, int(port)))
+        sock = socket.create_server((host, int(port)))
     except (OSError, OverflowError) as error:
         sys.exit(f"cannot listen on {bind}: {error}")
-    with listener, selector:
-        listener.setblocking(False)
-        selector.register(listener, selectors.EVENT_READ, accept_from(listener))
-        host, port = listener.getsockname()[:2]
+    with sock, selector:
+        listener = Listener(sock)
+        host, port = sock.getsockname()[:2]
         print(f"listening on {host}:{port}; try: nc {host} {port}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         try:
             while True:
-                for key, events in selector.select():
+                for key, events in selector.select(listener.patience()):
                     callback: Callback = key.data
                     callback(events)
         except KeyboardInterrupt:

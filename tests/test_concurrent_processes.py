@@ -247,6 +247,27 @@ def test_setup_is_done_before_the_starter_ends(daemon: Daemon) -> None:
                 os.kill(one.pid, signal.SIGKILL)
 
 
+def test_children_of_a_daemon_that_has_failed_do_not_hold_up_the_starter() -> None:
+    """They have the other end of the pipe by which it is told why."""
+    failed = run(
+        """
+        def setup():
+            child = os.fork()
+            if child == 0:
+                signal.alarm(600)
+                signal.pause()
+            raise RuntimeError(child)
+        try:
+            daemonize(setup=setup)
+        except RuntimeError as error:
+            print(error)
+        """
+    )
+    child = int(failed.stdout.removeprefix("the daemon has failed: "))
+    assert proc.alive(child)
+    os.kill(child, signal.SIGKILL)
+
+
 def test_a_child_of_the_daemon_leaves_its_pid_file(daemon: Daemon) -> None:
     """Its exit handlers are copies."""
     daemon.start(

@@ -460,6 +460,30 @@ def test_futures_and_tasks_give_what_they_have(scheduler: TaskScheduler) -> None
     assert concurrent.futures.wait([task]).done == {task}
 
 
+def test_a_future_that_is_never_done_keeps_nobody_who_gave_up(scheduler: TaskScheduler) -> None:
+    """Who has waited for it, a time or for good, stood among its callbacks for ever."""
+    never: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def give_up() -> Steps:
+        with pytest.raises(TimeoutError):
+            yield within(0.001, never)
+        yield never
+
+    first = scheduler.new_task(give_up(), name="first")
+    second = scheduler.new_task(give_up(), name="second")
+    while not repr(first).endswith("state=pending>>"):
+        scheduler.turn()
+    first.cancel()
+    scheduler.turn(0)
+    while not repr(second).endswith("state=pending>>"):
+        scheduler.turn()
+    assert len(never._done_callbacks) == 1  # type: ignore[attr-defined]
+    never.set_result(None)
+    scheduler.run()
+    assert first.cancelled()
+    assert second.done()
+
+
 def test_a_task_that_waits_for_itself_is_told(scheduler: TaskScheduler) -> None:
     def wait() -> Steps:
         with pytest.raises(RuntimeError, match="its own end"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
 
-from support.examples import EXAMPLES, call
+from support.examples import EXAMPLES, Example, call
+from support.waiting import PATIENCE, until
 
 
 def test_all_philosophers_finish() -> None:
@@ -41,5 +44,19 @@ def test_the_wrong_order_is_refused_and_both_chopsticks_and_lines_are_named() ->
 
 
 def test_wrong_usage_is_told() -> None:
-    done = call("philosophers.py", "--meals", "many")
-    assert (done.returncode, done.stderr.startswith("usage: ")) == (2, True)
+    for meals in ("many", "0"):
+        done = call("philosophers.py", "--meals", meals)
+        assert (done.returncode, done.stderr.startswith("usage: ")) == (2, True)
+
+
+def test_ctrl_c_does_not_wait_until_all_have_eaten() -> None:
+    """The pool's end waited for them, and a second Ctrl-C left a process that went on."""
+    example = Example("philosophers.py", "--meals", "1000000000")
+    try:
+        tasks = f"/proc/{example.process.pid}/task"
+        until(lambda: len(os.listdir(tasks)) > 5, "all sit at the table")
+        os.kill(example.process.pid, signal.SIGINT)
+        assert example.process.wait(PATIENCE) == 1
+        assert example.log.wait_end() == "interrupted\n"
+    finally:
+        example.kill()

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import re
+import resource
 import shutil
 import socket
 import struct
@@ -202,6 +203,22 @@ def test_selectors_server() -> None:
             peer = "{}:{}".format(*quick.getsockname())
         example.log.wait(rf"^{peer} has connected$")
         example.log.wait(rf"^{peer} has ended$")
+
+
+def test_a_listener_rests_when_no_descriptors_are_left() -> None:
+    """examples/selectors_server.py: it stayed ready, so that the server did nothing but fail to accept."""
+    with running("selectors_server.py", "--bind", "127.0.0.1:0") as example:
+        with connected(example.address) as first:
+            assert said(first, b"hello") == b"hello"
+            most = len(os.listdir(f"/proc/{example.process.pid}/fd"))
+            resource.prlimit(example.process.pid, resource.RLIMIT_NOFILE, (most, most))
+            with connected(example.address) as late:
+                example.log.wait("could not be accepted: Too many open files")
+                for _ in range(200):
+                    assert said(first, b"hello") == b"hello"
+                first.close()
+                assert said(late, b"hello") == b"hello"
+        assert example.interrupt().count("could not be accepted") < 100
 
 
 # examples/tasks_echo.py

@@ -59,6 +59,8 @@ class Task(Future[T]):
         self._fetch: Callable[[], Any] | None = None
         #: Counts its waits for futures: what comes of one that it has left is stale.
         self._number = 0
+        #: What the future that it waits for calls.
+        self._callback: Callable[[Any], None] | None = None
         #: When its wait is over by itself, in which order those come that are over at the same time, and
         #: whether it was too long.
         self._deadline: float | None = None

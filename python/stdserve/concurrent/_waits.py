@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -137,6 +137,16 @@ class within(Wait):
 
     def __repr__(self) -> str:
         return f"within({self.seconds!r}, {self.what!r})"
+
+
+def forget_callback(future: Any, callback: Callable[[Any], None] | None) -> None:
+    """Takes a callback back that a future of `concurrent.futures` has not called yet, which has no way for
+    that: one that is never done would keep whoever has ever waited for it.
+    """
+    with future._condition:
+        # Those of one that is done are being called, perhaps by another thread that goes through the list.
+        if not future.done() and callback in future._done_callbacks:
+            future._done_callbacks.remove(callback)
 
 
 class Nothing(Exception):

@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import signal
+import struct
 import sys
 import threading
 import traceback
@@ -22,6 +23,9 @@ __all__ = ["Limit", "daemon_pid", "daemonize", "limit_memory", "set_max_runtime"
 
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
+
+#: How long the text is that says why a daemon has failed.
+_LENGTH = struct.Struct("=I")
 
 #: Device and inode of the pid file of this process, by the id of the process.
 _own_file: dict[int, tuple[int, int]] = {}
@@ -149,10 +153,12 @@ def _refuse_threads() -> None:
 def _leave_when_up(reader: int) -> NoReturn:
     """In the process that called."""
     with open(reader, "rb") as pipe:
-        # One byte is enough: children of the daemon may hold the other end.
-        if pipe.read(1) == b"+":
+        # Not to its end: children of the daemon may hold the other one.
+        verdict = pipe.read(1)
+        if verdict == b"+":
             os._exit(0)
-        why = pipe.read().decode(errors="replace")
+        length = pipe.read(_LENGTH.size) if verdict else b""
+        why = pipe.read(*_LENGTH.unpack(length)).decode(errors="replace") if length else ""
     raise RuntimeError(why or "the daemon was ended before it was up")
 
 
@@ -185,7 +191,8 @@ def _give_up(writer: int, error: BaseException, file: PidFile | None, streams: b
         text = str(error) if type(error) in (RuntimeError, SystemExit) else f"{type(error).__name__}: {error}"
         if file is not None:
             file.remove()
-        _tell(writer, b"-the daemon has failed: " + text.encode(errors="replace"))
+        told = f"the daemon has failed: {text}".encode(errors="replace")
+        _tell(writer, b"-" + _LENGTH.pack(len(told)) + told)
         if streams:
             traceback.print_exception(error)
     finally:

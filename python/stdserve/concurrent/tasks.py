@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -28,6 +29,7 @@ from stdserve.concurrent._waits import (
     Line,
     Nothing,
     Wait,
+    forget_callback,
     readable,
     serve,
     sleep,
@@ -409,7 +411,8 @@ class TaskScheduler:
                 raise RuntimeError("a task cannot wait for its own end")
             task._place = what
             task._fetch = what.result
-            what.add_done_callback(partial(self._future_done, task, task._number))
+            task._callback = partial(self._future_done, task, task._number)
+            what.add_done_callback(task._callback)
         elif hasattr(what, "get_nowait") and hasattr(what, "fileno"):
             line = self._lines.get(id(what))
             if line is None:
@@ -435,6 +438,8 @@ class TaskScheduler:
         task._fetch = task._deadline = None
         if isinstance(place, Line):
             place.leave(task)
+        elif isinstance(place, Future):
+            forget_callback(place, task._callback)
         else:
             self._forget(task)
 
