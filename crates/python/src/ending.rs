@@ -11,24 +11,33 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// Those of pyo3 promise that nothing unwinds through them, and then nothing is made ready for it.
+/// `PyObject_Call` and `PyObject_Vectorcall` as they are: something may unwind through them. pyo3 declares that nothing does,
+/// and where that is known nothing is made ready for it. So the compiler must not see which functions these are.
 mod raw {
-    use super::PyObject;
+    use std::hint::black_box;
+    use std::mem::transmute;
 
-    // Names of CPython's.
-    #[allow(non_snake_case)]
-    unsafe extern "C-unwind" {
-        pub(super) fn PyObject_Call(
-            callable: *mut PyObject,
-            arguments: *mut PyObject,
-            keywords: *mut PyObject,
-        ) -> *mut PyObject;
-        pub(super) fn PyObject_Vectorcall(
-            callable: *mut PyObject,
-            arguments: *const *mut PyObject,
-            count: usize,
-            names: *mut PyObject,
-        ) -> *mut PyObject;
+    use super::{PyObject, ffi};
+
+    type Plain = unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+    type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+    type PlainVector =
+        unsafe extern "C" fn(*mut PyObject, *const *mut PyObject, usize, *mut PyObject) -> *mut PyObject;
+    type Vectorcall = unsafe extern "C-unwind" fn(
+        *mut PyObject,
+        *const *mut PyObject,
+        usize,
+        *mut PyObject,
+    ) -> *mut PyObject;
+
+    pub(super) fn call() -> Call {
+        // SAFETY: the two types differ in what is said of unwinding only, and this one promises less.
+        unsafe { transmute::<Plain, Call>(black_box(ffi::PyObject_Call as Plain)) }
+    }
+
+    pub(super) fn vectorcall() -> Vectorcall {
+        // SAFETY: as above.
+        unsafe { transmute::<PlainVector, Vectorcall>(black_box(ffi::PyObject_Vectorcall as PlainVector)) }
     }
 }
 
@@ -56,7 +65,7 @@ pub(crate) fn call_with<'py>(
     // SAFETY: we are attached, and hold the references for the call. The answer is a new reference, or null with an
     // exception.
     unsafe {
-        let returned = hold_at_end(|| raw::PyObject_Call(callee, arguments, keywords));
+        let returned = hold_at_end(|| raw::call()(callee, arguments, keywords));
         Bound::from_owned_ptr_or_err(callable.py(), returned)
     }
 }
@@ -74,9 +83,8 @@ pub(crate) fn call_with_two<'py>(
     unsafe {
         let arguments = arguments.as_mut_ptr().add(1);
         let count = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-        let returned = hold_at_end(|| {
-            raw::PyObject_Vectorcall(callable.as_ptr(), arguments, count, std::ptr::null_mut())
-        });
+        let returned =
+            hold_at_end(|| raw::vectorcall()(callable.as_ptr(), arguments, count, std::ptr::null_mut()));
         Bound::from_owned_ptr_or_err(callable.py(), returned)
     }
 }
