@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stdserve.concurrent import Exchange, Missed, ShutDown, Subscription, get_exchange
+from stdserve.concurrent import Exchange, Missed, ShutDown, Subscription, _forks, get_exchange
 
 from support.exchanges import Keep, all_there, ask, deliver, new_name, operations
 from support.serving import Serve
@@ -377,6 +378,119 @@ def test_what_a_task_raises_is_reported_and_the_others_are_served(
         assert [str(reported.get(timeout=PATIENCE)) for _ in range(2)] == ["1", "2"]
 
 
+def test_a_hook_that_fails_ends_no_service(exchange: Exchange[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the application's `threading.excepthook` raises goes to `sys.excepthook`."""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def fail(_: object) -> None:
+        raise RuntimeError("the hook")
+
+    class Broken:
+        def send(self, message: object) -> None:
+            raise LookupError(message)
+
+    monkeypatch.setattr(threading, "excepthook", fail)
+    monkeypatch.setattr(sys, "excepthook", lambda kind, value, traceback: told.put(str(value)))
+    keep = Keep()
+    with exchange.subscribe(Broken(), keep):
+        exchange.send(1)
+        assert keep.get() == 1
+    assert told.get(timeout=PATIENCE) == "the hook"
+
+
+def test_loads_that_would_end_the_thread_ends_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SystemExit is taken for what any other exception is: the thread calls the tasks of all exchanges."""
+    reported: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda details: reported.put(details.exc_type))
+    keep = Keep()
+
+    def leave(_: bytes) -> object:
+        raise SystemExit
+
+    leaving = Exchange[Any](new_name(), dumps=lambda _: b"", loads=leave)
+    staying = Exchange[str](new_name())
+    with leaving.subscribe(Keep()), staying.subscribe(keep):
+        leaving.send("go")
+        assert reported.get(timeout=PATIENCE) is SystemExit
+        staying.send("here")
+        assert keep.get() == "here"
+
+
+def test_the_collector_in_a_reader_waits_for_no_sender() -> None:
+    """A subscription in a cycle is collected by a thread with a reader's lock, for which a sender waits."""
+    exchange = Exchange[int]()
+    subscription = exchange.subscribe()
+    cycle: list[Any] = [exchange.subscribe()]
+    cycle.append(cycle)
+    sender = threading.Thread(target=exchange.send, args=(1,), daemon=True)
+
+    def sends() -> bool:
+        if free := exchange._inner._lock.acquire(blocking=False):  # type: ignore[union-attr]
+            exchange._inner._lock.release()  # type: ignore[union-attr]
+        return not free
+
+    def collect() -> None:
+        nonlocal cycle
+        with subscription._reader._lock:  # type: ignore[attr-defined]
+            sender.start()
+            until(sends, "the sender waits for the reader")
+            del cycle
+            gc.collect()
+
+    collector = threading.Thread(target=collect, daemon=True)
+    collector.start()
+    collector.join(PATIENCE)
+    assert not collector.is_alive()
+    assert subscription.get(PATIENCE) == 1
+
+
+def test_what_a_signal_handler_sends_while_the_last_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the descriptor readable, in whatever moment it comes."""
+    exchange = Exchange[str]()
+    read = os.eventfd_read
+
+    def interrupted(descriptor: int) -> int:
+        count = read(descriptor)
+        exchange.send("by the handler")
+        return count
+
+    with exchange.subscribe() as subscription:
+        subscription.fileno()
+        exchange.send("first")
+        monkeypatch.setattr(os, "eventfd_read", interrupted)
+        assert subscription.get_nowait() == "first"
+        monkeypatch.undo()
+        assert select.select([subscription], [], [], 0)[0] == [subscription]
+        assert subscription.get_nowait() == "by the handler"
+        assert select.select([subscription], [], [], 0)[0] == []
+
+
+def test_one_object_that_fails_at_a_fork_keeps_it_from_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported, and the others are made ready all the same."""
+    reported: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda details: reported.append(details.exc_value))
+
+    class Failing:
+        def before_fork(self) -> None:
+            raise MemoryError
+
+        after_fork_in_parent = after_fork_in_child = before_fork
+
+    failing = Failing()
+    _forks.tell(failing)
+    exchange = Exchange[int]()
+    exchange._inner._lock.acquire()  # type: ignore[union-attr]
+    pid = os.fork()
+    if pid == 0:
+        free = False
+        with contextlib.suppress(BaseException):
+            free = exchange._inner._lock._is_owned() is False  # type: ignore[union-attr]
+        os._exit(0 if free and len(reported) == 2 else 1)
+    exchange._inner._lock.release()  # type: ignore[union-attr]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert [type(error) for error in reported] == [MemoryError, MemoryError]
+
+
 def test_attach_and_detach_as_in_the_cookbook(exchange: Exchange[Any]) -> None:
     """Twice is once; what is not attached cannot be detached; a context detaches, whatever happens."""
     keep = Keep()
@@ -476,6 +590,8 @@ def test_get_exchange_is_the_same_object() -> None:
         pytest.param("fork", "child: 0", id="a_child_goes_on_from_the_fork"),
         pytest.param("fork_local", "child: 0", id="a_child_has_nameless_exchanges_of_its_own"),
         pytest.param("fork_in_task", "child: 0", id="a_task_may_fork"),
+        pytest.param("no_descriptors", "served", id="no_descriptor_for_one_exchange"),
+        pytest.param("no_thread", "1", id="no_thread_for_the_tasks"),
         pytest.param("exits 50", "50 {0}", id="the_interpreter_ends_while_threads_wait"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
+import resource
 import select
 import sys
 import threading
@@ -117,6 +119,53 @@ def fork_in_task() -> None:
     print("child:", ended(children.get(timeout=30)))
     assert keep.get() == "one"
     assert keep.messages.empty()
+
+
+def no_descriptors() -> None:
+    """An exchange that cannot have a descriptor keeps no other from its tasks, and is served when it can."""
+    reported: queue.SimpleQueue[object] = queue.SimpleQueue()
+    threading.excepthook = lambda details: reported.put(details.exc_value)
+    others, late = Exchange[str]("others"), Exchange[str]("late")
+    kept, kept_late = Keep(), Keep()
+    others.attach(kept)
+    others.send("one")
+    assert kept.get() == "one"
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    late.attach(kept_late)
+    failed = reported.get(timeout=30)
+    assert isinstance(failed, OSError)
+    assert failed.errno == errno.EMFILE
+    others.send("two")
+    assert kept.get() == "two"
+    late.send("three")
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert kept_late.get() == "three"
+    print("served")
+
+
+def no_thread() -> None:
+    """A task is not attached where no thread can be had for it, and can be later; nothing is left behind."""
+    exchange, keep = Exchange[str]("no thread"), Keep()
+    start = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threading.Thread.start = refuse  # type: ignore[assignment, method-assign]
+    descriptors = set()
+    for _ in range(3):
+        try:
+            exchange.attach(keep)
+        except RuntimeError:
+            descriptors.add(len(os.listdir("/proc/self/fd")))
+    threading.Thread.start = start  # type: ignore[method-assign]
+    exchange.attach(keep)
+    exchange.send("one")
+    assert keep.get() == "one"
+    print(len(descriptors))
 
 
 def echo(name: str, *url: str) -> None:

@@ -10,6 +10,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from . import _forks
 from ._reporting import report
 from ._subscription import BURST, Reader, Source
 
+#: After so many seconds an exchange is tried again that could not be served: for want of descriptors, say.
+RETRY = 1.0
 #: How many messages are kept for tasks that were attached before others; beyond that they are missed.
 KEPT = 1000
 
@@ -64,10 +67,14 @@ class Feed:
                 # What was sent before the new reader was made has come to this one by now.
                 self._keep(self._reader)
             self._attached[task] = _Attachment(task)
-            _dispatcher.add(self)
+            try:
+                _dispatcher.add(self)
+            except BaseException:  # no thread, or no descriptor
+                self.detach(task)
+                raise
 
     def detach(self, task: Task) -> None:
-        """From now on no call of `task` begins. KeyError: it is not attached."""
+        """No call of `task` is decided on from now on. KeyError: it is not attached."""
         with self._lock:
             self._attached.pop(task).holds = False
             if self._attached or self._reader is None:
@@ -119,7 +126,7 @@ class Feed:
     def _call(self, raw: Any, tasks: tuple[_Attachment, ...], goes_on: Callable[[], None]) -> None:
         try:
             message = self._decode(raw)
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too, would end the thread for all exchanges
             report(error)
             return
         for attachment in tasks:
@@ -163,6 +170,7 @@ class _Dispatcher:
         """Serves it from now on."""
         with self._lock:
             self._feeds[feed] = None
+            self._see_to_thread()
             self._ring()
 
     def drop(self, feed: Feed) -> None:
@@ -171,28 +179,30 @@ class _Dispatcher:
             self._feeds.pop(feed, None)
             self._ring()
 
-    def _ring(self) -> None:
-        """Has the thread look at its feeds, and begins it where there is none."""
-        if self._thread is None:
-            if not self._feeds or _forks.is_to_be_forked():
-                return
+    def _see_to_thread(self) -> None:
+        """Begins the thread where there is none and somebody to serve."""
+        if self._thread is not None or not self._feeds or _forks.is_to_be_forked():
+            return
+        if self._bell is None:
             self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            thread = threading.Thread(
-                target=self._run, args=(self._bell,), name="stdserve-tasks", daemon=True
-            )
-            self._thread = thread
-            try:
-                thread.start()
-            except BaseException:
-                self._thread = None
-                raise
-        assert self._bell is not None
-        os.eventfd_write(self._bell, 1)
+        thread = threading.Thread(target=self._run, args=(self._bell,), name="stdserve-tasks", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except BaseException:
+            self._thread = None
+            raise
+
+    def _ring(self) -> None:
+        """Has the thread, if there is one, look at its feeds."""
+        if self._thread is not None and self._bell is not None:
+            os.eventfd_write(self._bell, 1)
 
     def _begin_in_child(self) -> None:
         if self._bell is not None:
             os.close(self._bell)
         self._reset()
+        self._see_to_thread()
         self._ring()
 
     def _run(self, bell: int) -> None:
@@ -205,20 +215,43 @@ class _Dispatcher:
         feeds: dict[int, Feed] = {}
         poll = select.poll()
         poll.register(bell, select.POLLIN)
+        again: float | None = None
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
-            if bell in ready:
-                os.eventfd_read(bell)
-                with self._lock:
-                    served = list(self._feeds)
+            ready = [descriptor for descriptor, _ in poll.poll(None if again is None else RETRY * 1000)]
+            if bell in ready or (again is not None and time.monotonic() >= again):
+                if bell in ready:
+                    os.eventfd_read(bell)
                 # What was closed meanwhile has rung again.
-                feeds = {number: feed for feed in served if (number := feed.descriptor()) is not None}
+                feeds, complete = self._descriptors()
+                again = None if complete else time.monotonic() + RETRY
                 poll = select.poll()
                 for descriptor in (bell, *feeds):
                     poll.register(descriptor, select.POLLIN)
                 ready = list(feeds)
             for descriptor in ready:
-                feeds[descriptor].turn(goes_on)
+                try:
+                    feeds[descriptor].turn(goes_on)
+                except BaseException as error:
+                    # Not at once again, as its descriptor may stay readable.
+                    report(error)
+                    poll.unregister(descriptor)
+                    again = time.monotonic() + RETRY
+
+    def _descriptors(self) -> tuple[dict[int, Feed], bool]:
+        """What to wait for, and whether that is all of it. One that fails keeps the thread from no other."""
+        with self._lock:
+            served = list(self._feeds)
+        feeds, complete = {}, True
+        for feed in served:
+            try:
+                descriptor = feed.descriptor()
+            except BaseException as error:
+                report(error)
+                complete = False
+            else:
+                if descriptor is not None:
+                    feeds[descriptor] = feed
+        return feeds, complete
 
 
 def _leave() -> None:

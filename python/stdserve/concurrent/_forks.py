@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 from stdserve._stdserve import queues_after_fork
+
+from ._reporting import report
 
 
 class Forks(Protocol):
@@ -53,23 +55,28 @@ def _all() -> list[Forks]:
     return [one for one in [reference() for reference in _known.valuerefs()] if one is not None]
 
 
+def _each(steps: Iterable[Callable[[], None]]) -> None:
+    # One that fails (for want of memory, say) must not leave the others with locks that nobody gives back.
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            report(error)
+
+
 def _before() -> None:
-    for one in _all():
-        one.before_fork()
+    _each(one.before_fork for one in _all())
 
 
 def _in_parent() -> None:
-    for one in _all():
-        one.after_fork_in_parent()
+    _each(one.after_fork_in_parent for one in _all())
 
 
 def _in_child() -> None:
     # First of all: what comes then may use a queue.
     queues_after_fork()
-    for one in _all():
-        one.after_fork_in_child()
-    for start in _last:
-        start()
+    _each(one.after_fork_in_child for one in _all())
+    _each(_last)
 
 
 os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -113,6 +113,9 @@ class LocalReader:
             if self._signalled and self._descriptor is not None and not self._items:
                 os.eventfd_read(self._descriptor)
                 self._signalled = False
+                # A signal's handler may have sent meanwhile, and found no need to say so.
+                if self._items:
+                    self._signal()
             return taken
 
     def fileno(self) -> int:

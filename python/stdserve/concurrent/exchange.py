@@ -180,11 +180,10 @@ class _Within:
     def add(self, reader: LocalReader) -> None:
         """Has it get what is sent from now on."""
         with self._lock:
-            self._readers = [*self._readers, weakref.ref(reader, self._forget)]
-
-    def _forget(self, gone: weakref.ref[LocalReader]) -> None:
-        with self._lock:
-            self._readers = [reference for reference in self._readers if reference is not gone]
+            # Those that are gone are left out here, and not when they go: the collector may find them in a
+            # thread that has the lock of a reader for which a sender waits, who has this one.
+            there = [reference for reference in self._readers if reference() is not None]
+            self._readers = [*there, weakref.ref(reader)]
 
     def before_fork(self) -> None:
         """Nothing: what it needs is made in the child."""

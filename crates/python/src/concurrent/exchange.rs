@@ -13,6 +13,8 @@ use stdserve_sys::broadcast::{
     self, Cursor, Fill, Index, Item, MAX_GAP, Memory, NAMES, Post, Refusal, Waiter,
 };
 
+use super::os_error;
+
 /// `take()` ends when it has so many bytes, in case that messages are large.
 const ENOUGH: usize = 1 << 20;
 
@@ -30,9 +32,9 @@ impl Place {
     fn find(name: &str, private: bool) -> PyResult<Self> {
         let here = broadcast::here();
         let (memory, post) = if private {
-            (here.private()?, &here.private_post)
+            (here.private().map_err(os_error)?, &here.private_post)
         } else {
-            (broadcast::shared()?.ok_or_else(none)?, &here.post)
+            (broadcast::shared().map_err(os_error)?.ok_or_else(none)?, &here.post)
         };
         let index = memory.name(name).map_err(|why| refusal(why, memory))?;
         Ok(Self { memory, post, index, forks: broadcast::forks() })
@@ -57,7 +59,7 @@ fn refusal(why: Refusal, memory: &Memory) -> PyErr {
         Refusal::Busy => PyTimeoutError::new_err(
             "a process was stopped in the middle of a send, and no other can send until it goes on or is killed",
         ),
-        Refusal::System(error) => error.into(),
+        Refusal::System(error) => os_error(error),
     }
 }
 
@@ -214,7 +216,9 @@ impl State {
                     taken.push(Taken::Message(bytes));
                 }
                 Ok(Some(Item::Missed { count, exact })) => match taken.last_mut() {
-                    Some(Taken::Missed(sum, all)) => (*sum, *all) = (*sum + count, *all && exact),
+                    Some(Taken::Missed(sum, all)) => {
+                        (*sum, *all) = (sum.saturating_add(count), *all && exact);
+                    }
                     _ => taken.push(Taken::Missed(count, exact)),
                 },
                 Err(error) if taken.is_empty() => return Err(error),
@@ -252,7 +256,8 @@ impl Reader {
         let mut state = self.state()?;
         let state = &mut *state;
         if state.waiter.is_none() {
-            state.waiter = Some(Waiter::new(state.place.memory, state.place.post, &state.cursor)?);
+            let made = Waiter::new(state.place.memory, state.place.post, &state.cursor);
+            state.waiter = Some(made.map_err(os_error)?);
         }
         Ok(state.waiter.as_ref().map_or(-1, Waiter::descriptor))
     }

@@ -17,12 +17,11 @@ pub(crate) mod processes;
 pub(crate) mod queue;
 pub(crate) mod tasks;
 
-/// An `OSError` with its `errno`, which pyo3's own conversion leaves out.
-fn os_error(py: Python<'_>, error: io::Error) -> PyErr {
+/// An `OSError` with its `errno`, which pyo3's own conversion leaves out. Runs no Python code, so that it can be made where
+/// something is locked.
+fn os_error(error: io::Error) -> PyErr {
     let Some(number) = error.raw_os_error() else { return error.into() };
-    let message = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
-    match message {
-        Ok(message) => PyOSError::new_err((number, message.unbind())),
-        Err(error) => error,
-    }
+    let text = error.to_string();
+    let message = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+    PyOSError::new_err((number, message.to_owned()))
 }

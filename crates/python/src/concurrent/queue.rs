@@ -357,8 +357,8 @@ impl Queue {
         items.into()
     }
 
-    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.descriptor().map_err(|error| os_error(py, error))
+    fn fileno(&self) -> PyResult<RawFd> {
+        self.descriptor().map_err(os_error)
     }
 
     #[classmethod]
