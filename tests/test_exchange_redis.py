@@ -213,6 +213,26 @@ def test_what_others_put_there_harms_nobody(server: RedisServer) -> None:
         assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1), "good"]
 
 
+@pytest.mark.parametrize("number", ["many", str(1 << 60), "-5", ""])
+def test_a_count_that_others_have_spoilt_keeps_nobody_from_reading(server: RedisServer, number: str) -> None:
+    """Also who has read before, and is to be told what was missed; without the key a new count begins."""
+    from stdserve.concurrent._redis import keys_of
+
+    exchange = Exchange[str](name := new_name(), server.url)
+    exchange.send("1")
+    with exchange.subscribe():
+        pass
+    with (
+        Exchange[str](new_name(), server.url).subscribe(),
+        server.client() as client,
+    ):  # nobody reads the first now
+        client.hset(keys_of(name)[1], "number", number)
+        with exchange.subscribe() as subscription:
+            client.delete(keys_of(name)[1])
+            exchange.send("2")
+            assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1, exact=False), "2"]
+
+
 def test_a_server_that_is_not_there() -> None:
     """Is said at once, by all that need it, and without the password."""
     exchange = Exchange[int]("x", "redis://user:secret@127.0.0.1:1/0")

@@ -92,6 +92,15 @@ def _id(text: bytes) -> Id:
     return int(milliseconds), int(number)
 
 
+def _count(text: bytes | None) -> int:
+    """The number of the last message; 0 where there is none, or something that is no message's number."""
+    try:
+        number = int(text or 0)
+    except ValueError:
+        return 0
+    return number if 0 < number < HIGHEST else 0
+
+
 def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -156,7 +165,7 @@ class _Stream:
         """Begins behind what is there. What nobody here has read since the last time is noted, for those who
         ask for the past.
         """
-        count = int(number or 0)
+        count = _count(number)
         if self._epoch is not None and (epoch != self._epoch or count != self._number):
             same = epoch == self._epoch
             self.channel.note_missed(max(count - self._number if same else count, 1), same)
