@@ -8,7 +8,7 @@
 
 use std::io;
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyMemoryError, PyOSError};
 use pyo3::prelude::*;
 
 pub(crate) mod exchange;
@@ -17,9 +17,12 @@ pub(crate) mod processes;
 pub(crate) mod queue;
 pub(crate) mod tasks;
 
-/// An `OSError` with its `errno`, which pyo3's own conversion leaves out. Runs no Python code, so that it can be made where
-/// something is locked.
+/// An `OSError` with its `errno`, which pyo3's own conversion leaves out; a `MemoryError` for want of memory. Runs no
+/// Python code, so that it can be made where something is locked.
 fn os_error(error: io::Error) -> PyErr {
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        return PyMemoryError::new_err(error.to_string());
+    }
     let Some(number) = error.raw_os_error() else { return error.into() };
     let text = error.to_string();
     let message = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
