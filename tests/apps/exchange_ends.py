@@ -7,6 +7,7 @@ import os
 import queue
 import resource
 import select
+import signal
 import sys
 import threading
 import traceback
@@ -166,6 +167,28 @@ def no_thread() -> None:
     exchange.send("one")
     assert keep.get() == "one"
     print(len(descriptors))
+
+
+def stopped() -> None:
+    """Who waits meanwhile waits quietly, and is woken by what comes after."""
+    exchange, flood = Exchange[str]("stopped"), Exchange[bytes]("flood")
+    child = os.fork()
+    while child == 0:
+        flood.send(bytes(1 << 19))
+    while True:
+        os.kill(child, signal.SIGSTOP)
+        os.waitpid(child, os.WUNTRACED)
+        try:
+            exchange.send("before")
+        except TimeoutError:
+            break
+        os.kill(child, signal.SIGCONT)
+    subscription = exchange.subscribe()
+    quiet = not select.select([subscription], [], [], 0)[0]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    exchange.send("after")
+    print(quiet, select.select([subscription], [], [], 30)[0] == [subscription], subscription.get(timeout=30))
 
 
 def echo(name: str, *url: str) -> None:

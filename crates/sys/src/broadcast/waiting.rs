@@ -37,6 +37,12 @@ struct Inner {
     /// The notifier runs.
     #[cfg(not(all(test, loom)))]
     started: bool,
+    /// A thread waits for the lock of the writers in the place of readers.
+    #[cfg(not(all(test, loom)))]
+    stands_in: bool,
+    /// There are such readers since it has begun to wait.
+    #[cfg(not(all(test, loom)))]
+    wanted: bool,
 }
 
 /// A descriptor, and what its reader has seen.
@@ -110,6 +116,44 @@ impl Post {
         }
         Ok(())
     }
+
+    /// For readers that are quiet and could not say that they wait, as a writer was stopped with the lock: a thread waits
+    /// for it. A descriptor that were readable instead would have its reader try without an end. False: no thread can
+    /// be had.
+    #[cfg(not(all(test, loom)))]
+    fn expect_later(&'static self, memory: &'static Memory) -> bool {
+        let mut inner = self.lock();
+        inner.wanted = true;
+        if inner.stands_in {
+            return true;
+        }
+        let thread = std::thread::Builder::new().name("stdserve-exchange".to_owned()).stack_size(128 * 1024);
+        let begun = thread.spawn(move || {
+            // Blocking cannot fail for a mask that is valid.
+            let _ = crate::signals::block_for_crew();
+            while self.is_wanted() {
+                memory.expect(true);
+                // What was sent before that rang for nobody.
+                self.look(memory);
+            }
+        });
+        inner.stands_in = begun.is_ok();
+        inner.stands_in
+    }
+
+    /// Whether a reader came since the last time; if not, who asks stands in no more.
+    #[cfg(not(all(test, loom)))]
+    fn is_wanted(&self) -> bool {
+        let mut inner = self.lock();
+        inner.stands_in = inner.wanted;
+        std::mem::take(&mut inner.wanted)
+    }
+
+    /// The model's lock is never refused.
+    #[cfg(all(test, loom))]
+    fn expect_later(&self, _: &Memory) -> bool {
+        false
+    }
 }
 
 impl Signal {
@@ -172,9 +216,10 @@ impl Waiter {
             self.signal.lower();
             inner.quiet.push(Arc::downgrade(&self.signal));
         }
-        if self.memory.is_shared() && self.memory.try_expect(PATIENCE).is_err()
-            || self.memory.is_behind(cursor)
-        {
+        let is_expected = !self.memory.is_shared()
+            || self.memory.try_expect(PATIENCE).is_ok()
+            || self.post.expect_later(self.memory);
+        if !is_expected || self.memory.is_behind(cursor) {
             self.raise();
         }
     }
