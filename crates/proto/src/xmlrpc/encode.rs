@@ -168,10 +168,11 @@ impl Encoder {
         self.put("</base64></value>\n");
     }
 
-    /// `text` as it is: `20260102T03:04:05`.
+    /// A date in its own words, such as `20260102T03:04:05`. Nobody has checked that it is one: it may have come from the
+    /// wire, so it is escaped like a string.
     pub fn date_time(&mut self, text: &str) {
         self.put("<value><dateTime.iso8601>");
-        self.put(text);
+        self.escaped(text);
         self.put("</dateTime.iso8601></value>\n");
     }
 

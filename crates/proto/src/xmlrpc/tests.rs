@@ -292,6 +292,14 @@ fn what_is_written_is_what_cpython_writes() {
 }
 
 #[test]
+fn a_date_with_markup_in_it_is_escaped() {
+    let call =
+        Call { method: "m".to_owned(), params: vec![Value::DateTime("20260102T03:04:<05".to_owned())] };
+    let again = Call::decode(&call.encode(), &Limits::default()).expect("what was written is read");
+    assert_eq!(again, call);
+}
+
+#[test]
 fn a_careful_encoder_keeps_carriage_returns() {
     let mut plain = Encoder::default();
     plain.string("a\r\n<");
