@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -383,6 +384,23 @@ def test_what_a_dead_worker_leaves_is_cancelled(reports: list[threading.ExceptHo
         with pytest.raises(CancelledError):
             future.result()
     assert len(reports) == 1
+
+
+def test_a_worker_that_never_started_leaves_nobody_waiting() -> None:
+    worker = Worker()
+    future = worker.submit(abs, -1)
+    worker.shutdown()
+    assert future.cancelled()
+
+
+def test_a_callback_that_exits_does_not_keep_the_others_from_being_cancelled() -> None:
+    worker = Worker()
+    futures = [worker.submit(abs, -1) for _ in range(3)]
+    for future in futures:
+        future.add_done_callback(lambda _: sys.exit("by the callback"))
+    with pytest.raises(SystemExit, match="by the callback"):
+        worker.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
 
 
 def test_a_worker_keeps_nothing_of_what_it_has_done(worker: Worker) -> None:

@@ -82,6 +82,21 @@ def test_in_a_forked_child_no_actor_runs_until_it_is_started() -> None:
     ]
 
 
+def test_an_actor_that_ended_before_a_fork_has_ended_in_the_child_too() -> None:
+    program = """
+    with Collector() as collector:
+        pass
+    if os.fork() == 0:
+        try:
+            collector.send(1)
+        except ActorClosed as error:
+            print(error, flush=True)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+    """
+    assert finish(start(COLLECTOR + textwrap.dedent(program))) == "Collector has ended\n"
+
+
 def test_a_child_that_an_actor_forks_ends_where_it_would_receive() -> None:
     program = """
     pids = []

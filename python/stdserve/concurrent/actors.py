@@ -6,6 +6,7 @@ After the recipe "Defining an Actor Task" of the *Python Cookbook* (3rd edition,
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -68,6 +69,7 @@ class Actor(Generic[M]):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._ended = False
         self._left_behind = False
 
     @property
@@ -117,7 +119,7 @@ class Actor(Generic[M]):
             if self._left_behind:
                 self._mailbox = PollableQueue(self._mailbox.maxsize)
                 self._thread = self._error = None
-                self._left_behind = False
+                self._left_behind = self._ended = False
             if self._thread is not None:
                 raise RuntimeError(f"{self._name} was started before")
             self._thread = threading.Thread(target=self._bootstrap, name=self._name, daemon=self._daemon)
@@ -137,6 +139,7 @@ class Actor(Generic[M]):
             self._error = error
             raise
         finally:
+            self._ended = True
             self._mailbox.shutdown()
             self._abandon()
 
@@ -189,6 +192,8 @@ class Actor(Generic[M]):
     def _leave_behind(self) -> None:
         """In a forked child."""
         self._starting = threading.Lock()
+        if self._ended:
+            return
         # The messages are for the actor in the parent. If it was this thread that forked, it ends now.
         self._mailbox.shutdown(immediate=True)
         self._left_behind = True
@@ -290,23 +295,25 @@ class Worker(Actor[_Job], Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Closes the worker, as every executor is ended: `close()`, and `join()` where it is to `wait`.
 
-        With `cancel_futures`, what was not begun is cancelled.
+        With `cancel_futures`, what was not begun is cancelled; without a start that is all of it.
         """
         self.close()
-        if cancel_futures:
+        if cancel_futures or self._thread is None:
             self._abandon()
         if wait and self._thread is not None:
             self.join()
 
     def _abandon(self) -> None:
-        """Cancels what will not be called."""
-        try:
-            while True:
-                future = self._mailbox.get_nowait().future
-                if future.cancel():
-                    future.set_running_or_notify_cancel()
-        except ShutDown:
-            pass
+        """Cancels what will not be called: all of it, also where a callback of one raises SystemExit."""
+        with contextlib.ExitStack() as futures:
+            with contextlib.suppress(ShutDown):
+                while True:
+                    futures.callback(_cancel, self._mailbox.get_nowait().future)
+
+
+def _cancel(future: Future[Any]) -> None:
+    if future.cancel():
+        future.set_running_or_notify_cancel()
 
 
 def _work(job: _Job) -> None:
