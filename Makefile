@@ -82,7 +82,8 @@ test-others: need
 		.venv-$$name/bin/python -m pytest -c tests/pytest.ini --quiet tests/test_wsgi_*.py tests/test_import_*.py tests/test_cpython_*.py \
 			tests/test_dropin_engine.py tests/test_dropin_forks.py tests/test_dropin_paths.py tests/test_dropin_calls.py \
 			tests/test_socketserver.py tests/test_preload.py tests/test_concurrent_ends.py \
-			tests/test_concurrent_tasks.py tests/test_concurrent_tasks_signals.py; \
+			tests/test_concurrent_tasks.py tests/test_concurrent_tasks_waits.py tests/test_concurrent_tasks_signals.py \
+			tests/test_dropin_ending.py; \
 	done
 
 test-python: tools build

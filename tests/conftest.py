@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stdserve.concurrent import TaskScheduler
 
 from support.gate import Gate
 from support.serving import Serve, Served, starter
@@ -37,6 +38,21 @@ def short_path() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="stdserve-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two sockets that are connected."""
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+@pytest.fixture
+def scheduler() -> Iterator[TaskScheduler]:
+    """A scheduler of generators, closed in the end."""
+    with TaskScheduler() as made:
+        yield made
 
 
 @pytest.fixture
