@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
@@ -211,6 +212,76 @@ def test_what_others_put_there_harms_nobody(server: RedisServer) -> None:
             with pytest.raises(ValueError, match=r"no exchange|Expecting"):
                 subscription.get(PATIENCE)
         assert [subscription.get(PATIENCE) for _ in range(2)] == [Missed(1), "good"]
+
+
+REFUSALS = {
+    "another type": (("SET", "stdserve:{bad}:messages", "x"), ("DEL", "stdserve:{bad}:messages")),
+    "no permission": (
+        ("ACL", "SETUSER", "default", "resetkeys", "~*good*"),
+        ("ACL", "SETUSER", "default", "allkeys"),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_a_stream_that_the_server_refuses_holds_up_no_other(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, why: str
+) -> None:
+    """It is said once whose fault it is; who is subscribed to that one gets afterwards what is sent then."""
+    spoil, mend = REFUSALS[why]
+    good, bad = Exchange[int]("good", server.url), Exchange[str]("bad", server.url)
+
+    def told(level: str) -> list[str]:
+        of_bad = [record for record in caplog.records if "'bad'" in record.getMessage()]
+        return [record.getMessage() for record in of_bad if record.levelname == level]
+
+    caplog.set_level("INFO", "stdserve.concurrent")
+    with server.client() as client, bad.subscribe() as left_out, good.subscribe() as served:
+
+        def cut() -> bool:
+            reading = [one["id"] for one in client.client_list() if one["cmd"] == "xread"]
+            return bool(reading and client.client_kill_filter(_id=reading[0]))
+
+        bad.send("1")
+        assert left_out.get(PATIENCE) == "1"
+        client.execute_command(*spoil)
+        for number in range(100):
+            good.send(number)
+            assert served.get(PATIENCE) == number
+            if number == 20:
+                until(lambda: bool(told("WARNING")), "the refusal to be told")
+            if number == 50:  # a new connection begins with both
+                until(cut, "the reader to be cut off")
+        with pytest.raises(redis.exceptions.ResponseError):
+            bad.send("refused")
+        client.execute_command(*mend)
+        bad.send("2")
+        assert left_out.get(PATIENCE) == "2"
+        assert (left_out.missed, served.missed) == (0, 0)
+        until(lambda: bool(told("INFO")), "the end of the refusal to be told")
+        assert (len(told("WARNING")), len(told("INFO"))) == (1, 1)
+
+
+def test_who_subscribes_when_a_refused_stream_is_mended_waits_for_no_pause(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do those who have been there; also where nothing else is read."""
+    from stdserve.concurrent import _redis
+
+    monkeypatch.setattr(_redis, "_pause", lambda _: 3600.0)
+    exchange = Exchange[str]("bad", server.url)
+    spoil, mend = REFUSALS["another type"]
+    with server.client() as client, exchange.subscribe() as early:
+        client.execute_command(*spoil)
+        with pytest.raises(redis.exceptions.ResponseError):
+            exchange.subscribe()
+        until(lambda: early._reader._stream.is_doubtful, "the refusal")  # type: ignore[attr-defined]
+        client.execute_command(*mend)
+        exchange.send("1")
+        with exchange.subscribe() as late:
+            exchange.send("2")
+            assert late.get(PATIENCE) == "2"
+        assert [early.get(PATIENCE), early.get(PATIENCE)] == ["1", "2"]
 
 
 @pytest.mark.parametrize("number", ["many", str(1 << 60), "-5", ""])

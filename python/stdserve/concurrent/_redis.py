@@ -6,7 +6,7 @@ is missing is known to the number, across two of them only that something may be
 
 One thread a process and server reads the streams of all exchanges that are subscribed to, and hands the
 messages to the subscribers of this process through memory of its own. After a cut it goes on behind the last
-entry that it read.
+entry that it read. A stream that the server refuses is left out, and tried again by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import random
 import threading
 import time
@@ -59,7 +60,8 @@ class _Script:
 
 
 # KEYS: the stream, the count. ARGV: the message, how many are kept. The run id changes with the server's
-# process. Where INFO is not allowed, only the loss of the data ends an epoch.
+# process. Where INFO is not allowed, only the loss of the data ends an epoch. A message that is refused is
+# not counted.
 SEND: Final = _Script("""
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
@@ -71,7 +73,12 @@ if known[1] ~= run or not epoch then
     redis.call('HSET', KEYS[2], 'run', run, 'epoch', epoch, 'number', 0)
 end
 local number = redis.call('HINCRBY', KEYS[2], 'number', 1)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'epoch', epoch, 'number', number, 'message', ARGV[1])
+local added = redis.pcall(
+    'XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'epoch', epoch, 'number', number, 'message', ARGV[1])
+if type(added) == 'table' and added.err then
+    redis.call('HINCRBY', KEYS[2], 'number', -1)
+    return added
+end
 return number
 """)
 
@@ -106,6 +113,16 @@ def _without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def _pause(failures: int) -> float:
+    """How long to wait after so many failures and one more, in seconds."""
+    return float(min(PAUSES[0] * 2.0 ** min(failures, 16), PAUSES[1]) * random.uniform(0.5, 1))
+
+
+def _is_for_all(error: redis.exceptions.ResponseError) -> bool:
+    """Whether the server would say so of any stream: it is busy with a script, or misses a part of itself."""
+    return isinstance(error, redis.exceptions.ClusterDownError) or str(error).startswith("BUSY ")
+
+
 def keys_of(name: str) -> tuple[bytes, bytes]:
     """The keys of the stream and of the count: in one slot of a cluster, whatever the name is."""
     tag = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
@@ -128,6 +145,12 @@ class _Stream:
         """Nobody in this process reads yet."""
         self.channel = Channel(f"{self._server.url} {self._name}", private=True)
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+        #: Whether it is to be read apart from the others: for the first time on a connection, or after a
+        #: refusal.
+        self.is_doubtful = False
+        #: When it is tried again that was refused, by the monotonic clock.
+        self.again = 0.0
+        self._refusals = 0
 
     # what an exchange asks of it
 
@@ -179,6 +202,22 @@ class _Stream:
         """After a cut: a stream that ends before what was read last is not the same any more."""
         if last < self.at:
             self.at = (0, 0)
+
+    def refused(self, error: Exception) -> None:
+        """The server does not let it be read, which is no fault of the others: it is left out for a while."""
+        if not self._refusals:
+            server = _without_secrets(self._server.url)
+            _log.warning("%s: the exchange %r cannot be read: %s", server, self._name, error)
+        self.is_doubtful = True
+        self.again = time.monotonic() + _pause(self._refusals)
+        self._refusals += 1
+
+    def accepted(self) -> None:
+        """The server has let it be read."""
+        if self._refusals:
+            _log.info("%s: the exchange %r is read again", _without_secrets(self._server.url), self._name)
+        self.is_doubtful = False
+        self._refusals = 0
 
     def take(self, entries: Any) -> None:
         """Hands entries on, and says what is missing among them."""
@@ -293,6 +332,7 @@ class _Server:
         now = _id(last)
         with self._changed:
             self._wanted += 1
+            stream.again = 0.0  # as the server has not refused it now
             if key in self._read:
                 # What was sent before now is not for this one, though it may not have been read by now.
                 self.see_to_thread()
@@ -369,9 +409,9 @@ class _Server:
             finally:
                 with self._changed:
                     self._connection = None
-            pause = min(PAUSES[0] * 2.0 ** min(failures, 16), PAUSES[1])
+            pause = _pause(failures)
             failures += 1
-            self._rest(pause * random.uniform(0.5, 1))
+            self._rest(pause)
 
     def _rest(self, pause: float) -> None:
         """Waits so many seconds, or until somebody subscribes: he has had an answer of the server."""
@@ -384,26 +424,66 @@ class _Server:
         with self._changed:
             if not self._choose():
                 return False
-            streams = list(self._read.values())
+            for stream in self._read.values():
+                stream.is_doubtful = True
         client = self._new_client(BLOCK + TIMEOUT)
         patience = client.connection_pool.connection_kwargs["socket_timeout"]
         block = BLOCK if patience is None else min(BLOCK, patience / 2)
         with contextlib.closing(client), contextlib.closing(client.client()) as connection:
             number = connection.client_id()
-            for stream in streams:
-                last, _, _ = connection.eval(LOOK.text, 2, *stream.keys)
-                stream.look_back(_id(last))
             while True:
                 with self._changed:
                     self._connection = number
                     if not self._choose():
                         return False
-                    places = {key: stream.at_text() for key, stream in self._read.items()}
-                answer = connection.xread(places, count=COUNT, block=max(int(block * 1000), 1))
-                for key, entries in _streams(answer):
-                    if (found := self._read.get(key)) is not None:
-                        found.take(entries)
-                succeeded()
+                    streams = list(self._read.values())
+                for stream in streams:
+                    if stream.is_doubtful and stream.again <= time.monotonic():
+                        self._read_apart(connection, stream)
+                good = [stream for stream in streams if not stream.is_doubtful]
+                soonest = min((stream.again for stream in streams if stream.is_doubtful), default=math.inf)
+                left = max(soonest - time.monotonic(), 0.001)
+                if good:
+                    self._read_all(connection, good, min(block, left))
+                    succeeded()
+                else:
+                    succeeded()
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._wanted != self._seen, left)
+
+    def _read_all(self, connection: Any, streams: list[_Stream], block: float) -> None:
+        """Reads from all at once. Where that is refused it is found out whose fault it is."""
+        places = {stream.keys[0]: stream.at_text() for stream in streams}
+        try:
+            answer = connection.xread(places, count=COUNT, block=max(int(block * 1000), 1))
+        except redis.exceptions.ResponseError as error:
+            if _is_for_all(error):
+                raise
+            refused = [stream for stream in streams if not self._read_apart(connection, stream)]
+            if not refused:  # but all of them together
+                raise
+        else:
+            self._hand_on(answer)
+
+    def _read_apart(self, connection: Any, stream: _Stream) -> bool:
+        """Reads from one, without waiting. Whether the server has let it be read."""
+        try:
+            last, _, _ = connection.eval(LOOK.text, 2, *stream.keys)
+            stream.look_back(_id(last))
+            answer = connection.xread({stream.keys[0]: stream.at_text()}, count=COUNT)
+        except redis.exceptions.ResponseError as error:
+            if _is_for_all(error):
+                raise
+            stream.refused(error)
+            return False
+        self._hand_on(answer)
+        stream.accepted()
+        return True
+
+    def _hand_on(self, answer: Any) -> None:
+        for key, entries in _streams(answer):
+            if (found := self._read.get(key)) is not None:
+                found.take(entries)
 
     def _choose(self) -> bool:
         """Drops the streams that nobody reads any more. Whether there are others; else the thread ends."""
