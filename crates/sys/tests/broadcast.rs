@@ -18,7 +18,8 @@ fn main() {
     writers_are_killed_and_nothing_is_lost();
     waiters_are_killed_and_others_are_woken();
     a_writer_that_is_stopped_stops_nobody_for_ever();
-    println!("broadcast: 3 passed");
+    memory_in_use_is_as_was_asked_also_where_that_was_rounded();
+    println!("broadcast: 4 passed");
 }
 
 /// Forks a process that ends with what `work` returns.
@@ -257,4 +258,18 @@ fn a_writer_that_is_stopped_stops_nobody_for_ever() {
     memory.send(index, b"goes on").expect("send");
     assert_eq!(take(memory, &mut cursor), Some(Item::Message(b"goes on".to_vec())));
     assert_eq!(memory.deaths(), 1);
+}
+
+/// In whole pages, and at least the smallest: who asks for the same again is not told that it is something else.
+fn memory_in_use_is_as_was_asked_also_where_that_was_rounded() {
+    assert!(broadcast::share(0).expect("memory"), "none");
+    for (asked, others) in [(100_000, [0, 1, 200_000]), (100_001, [0, 65_536, usize::MAX])] {
+        assert!(broadcast::share(asked).expect("memory"));
+        let memory = broadcast::shared().expect("memory").expect("some was asked for");
+        memory.name("in use").expect("name");
+        assert!(broadcast::share(asked).expect("memory"), "{asked} is there, as {}", memory.size());
+        for other in others {
+            assert!(!broadcast::share(other).expect("memory"), "{other} is not {asked}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ impl Mapping {
     /// Maps memory for a ring of so many bytes, in whole pages. Pages that are never used take no memory. `shared`: with
     /// every process that is forked from now on; else a child gets a copy.
     pub(super) fn new(bytes: usize, shared: bool) -> io::Result<Self> {
-        let bytes = bytes.max(LEAST).checked_next_multiple_of(4096).ok_or(io::ErrorKind::OutOfMemory)?;
+        let bytes = rounded(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let words = bytes / size_of::<u64>();
         let length = length(words).ok_or(io::ErrorKind::OutOfMemory)?;
         let sharing = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
@@ -90,6 +90,11 @@ impl Drop for Mapping {
         // SAFETY: the mapping was made in `new` with this length, and no reference to it outlives `self`.
         unsafe { libc::munmap(self.front.as_ptr().cast(), length(self.words).unwrap_or_default()) };
     }
+}
+
+/// How large a ring becomes for which so many bytes are asked; `None`: larger than any memory.
+pub(super) fn rounded(bytes: usize) -> Option<usize> {
+    bytes.max(LEAST).checked_next_multiple_of(4096)
 }
 
 fn length(words: usize) -> Option<usize> {

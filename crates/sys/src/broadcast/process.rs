@@ -6,7 +6,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
-use super::{DEFAULT, Memory, Post};
+use super::{DEFAULT, Memory, Post, mapping};
 
 /// What is shared. The memory is never given back.
 ///
@@ -41,13 +41,13 @@ pub fn forks() -> u64 {
 }
 
 /// Makes the memory that this process shares with those that are forked from now on: a ring of `bytes`, or none at all.
-/// False: there is memory already, and names in it; it stays.
+/// False: there is memory of another size already, and names in it; it stays.
 pub fn share(bytes: usize) -> io::Result<bool> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Sharing::Memory(memory) = *shared
         && memory.names() > 0
     {
-        return Ok(memory.size() == bytes);
+        return Ok(bytes > 0 && mapping::rounded(bytes) == Some(memory.size()));
     }
     *shared = if bytes == 0 { Sharing::Nothing } else { map(bytes)? };
     Ok(true)
