@@ -257,7 +257,7 @@ class Channel:
     """A name's messages: to all processes that share the memory, or within this one."""
 
     def __new__(cls, name: str, *, private: bool = False) -> Self:
-        """`private`: memory of this process alone, begun anew in a forked child."""
+        """`private`: memory of this process alone, anew in a forked child. TimeoutError: as of `send`."""
 
     @property
     def name(self) -> str:
@@ -268,7 +268,10 @@ class Channel:
         """The longest message, in bytes."""
 
     def send(self, payload: bytes, /) -> None:
-        """Sends to all readers, and never waits for them. ValueError: it is longer than `max_message`."""
+        """Sends to all readers, and never waits for them. ValueError: it is longer than `max_message`.
+
+        TimeoutError: another process is in the middle of a send, and has been there for 2 ms.
+        """
 
     def note_missed(self, count: int, exact: bool, /) -> None:
         """Tells the readers of a gap in the source, in its place. Private channels only."""

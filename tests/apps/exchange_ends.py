@@ -170,17 +170,28 @@ def no_thread() -> None:
 
 
 def stopped() -> None:
-    """Who waits meanwhile waits quietly, and is woken by what comes after."""
+    """Who waits meanwhile waits quietly, and is woken by what comes after; other threads go on."""
+    turns, meanwhile, ends = 0, 0, threading.Event()
+
+    def run() -> None:
+        nonlocal turns
+        while not ends.wait(0.001):
+            turns += 1
+
+    runner = threading.Thread(target=run)
     exchange, flood = Exchange[str]("stopped"), Exchange[bytes]("flood")
     child = os.fork()
     while child == 0:
         flood.send(bytes(1 << 19))
+    runner.start()
     while True:
         os.kill(child, signal.SIGSTOP)
         os.waitpid(child, os.WUNTRACED)
+        before = turns
         try:
             exchange.send("before")
         except TimeoutError:
+            meanwhile = turns - before
             break
         os.kill(child, signal.SIGCONT)
     subscription = exchange.subscribe()
@@ -188,7 +199,14 @@ def stopped() -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     exchange.send("after")
-    print(quiet, select.select([subscription], [], [], 30)[0] == [subscription], subscription.get(timeout=30))
+    ends.set()
+    runner.join()
+    print(
+        meanwhile > 5,
+        quiet,
+        select.select([subscription], [], [], 30)[0] == [subscription],
+        subscription.get(timeout=30),
+    )
 
 
 def echo(name: str, *url: str) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, cast, overload
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from .._stdserve import Channel
 from . import _forks
@@ -25,6 +26,12 @@ __all__ = ["Exchange", "Missed", "Subscription", "get_exchange"]
 
 #: How many messages a subscriber to a nameless exchange may be behind, unless `subscribe` is told otherwise.
 MAXSIZE = 1000
+#: How long a sender waits for one in another process, in seconds: longer takes only one that was stopped.
+PATIENCE = 1.0
+#: Between two looks at it.
+PAUSE = 0.01
+
+T = TypeVar("T")
 
 
 class _Carrier(Source, Protocol):
@@ -37,9 +44,29 @@ class _Workers:
     """Carries messages across the processes that share memory."""
 
     def __init__(self, name: str) -> None:
-        self._channel = Channel(name)
-        self.send = self._channel.send
+        self._channel = _in_turn(lambda: Channel(name))
         self.reader = self.spare = self.in_child = self._channel.reader
+
+    def send(self, payload: bytes, /) -> None:
+        try:
+            self._channel.send(payload)
+        except TimeoutError:
+            _in_turn(lambda: self._channel.send(payload))
+
+
+def _in_turn(write: Callable[[], T]) -> T:
+    """Writes to shared memory when the process that is just writing is ready. TimeoutError: it was stopped.
+
+    `write` waits some milliseconds only, as it holds the interpreter's lock; here other threads run on.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return write()
+        except TimeoutError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(PAUSE)
 
 
 class Exchange(Generic[M]):
@@ -94,7 +121,8 @@ class Exchange(Generic[M]):
         """Sends a message to all who are subscribed now; never waits for any of them.
 
         TypeError: it is of a kind that cannot be sent. ValueError: it is too long. ConnectionError: the Redis
-        server did not take it, or did not say that it has.
+        server did not take it, or did not say that it has. TimeoutError: a process was stopped in the middle
+        of a send.
         """
         self._inner.send(message)
 

@@ -1,10 +1,11 @@
 //! What is under `Exchange`: messages by name, to all processes that share the memory, or within this one.
 //!
-//! Nothing here waits: who wants to waits for a [`Reader`]'s descriptor in Python. Locks are held with the interpreter's
+//! Nothing here waits, but some milliseconds for its turn to write: who wants to waits for a [`Reader`]'s descriptor in Python. Locks are held with the interpreter's
 //! lock held, and never while Python code may run, so that no fork finds them taken.
 
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
@@ -17,6 +18,10 @@ use super::os_error;
 
 /// `take()` ends when it has so many bytes, in case that messages are large.
 const ENOUGH: usize = 1 << 20;
+
+/// How long the lock of shared memory is waited for with the interpreter's lock held. The others need microseconds each;
+/// where one was stopped, `exchange.py` waits on, and other threads run meanwhile.
+const TURN: Duration = Duration::from_millis(2);
 
 /// Where a name's messages are, in one process.
 #[derive(Clone, Copy)]
@@ -36,7 +41,8 @@ impl Place {
         } else {
             (broadcast::shared().map_err(os_error)?.ok_or_else(none)?, &here.post)
         };
-        let index = memory.name(name).map_err(|why| refusal(why, memory))?;
+        let index = if private { memory.name(name) } else { memory.name_within(name, TURN) };
+        let index = index.map_err(|why| refusal(why, memory))?;
         Ok(Self { memory, post, index, forks: broadcast::forks() })
     }
 }
@@ -52,8 +58,8 @@ fn refusal(why: Refusal, memory: &Memory) -> PyErr {
         Refusal::TooManyNames => PyRuntimeError::new_err(format!(
             "there are {NAMES} names of exchanges already, and no room for another: names are never given back"
         )),
-        Refusal::TooLong => PyValueError::new_err(format!(
-            "a message is longer than {} bytes, an eighth of the memory: --exchange-memory makes it larger",
+        Refusal::TooLong(length) => PyValueError::new_err(format!(
+            "a message of {length} bytes is longer than {}, an eighth of the memory: --exchange-memory makes it larger",
             memory.max_message()
         )),
         Refusal::Busy => PyTimeoutError::new_err(
@@ -120,11 +126,16 @@ impl Channel {
     }
 
     /// Sends to all readers; never waits for them. `ValueError`: it is longer than `max_message`. `TimeoutError`: another
-    /// process was stopped in the middle of a send.
+    /// process is in the middle of a send, and has been there for 2 ms: perhaps it was stopped.
     #[pyo3(signature = (payload, /))]
     fn send(&self, payload: &[u8]) -> PyResult<()> {
         let place = self.place()?;
-        place.memory.send(place.index, payload).map_err(|why| refusal(why, place.memory))?;
+        let sent = if self.private {
+            place.memory.send(place.index, payload)
+        } else {
+            place.memory.send_within(place.index, payload, TURN)
+        };
+        sent.map_err(|why| refusal(why, place.memory))?;
         self.tell(&place);
         Ok(())
     }

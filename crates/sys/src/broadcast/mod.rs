@@ -63,8 +63,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Refusal {
     /// There are [`NAMES`] names already.
     TooManyNames,
-    /// The message is longer than [`Memory::max_message`].
-    TooLong,
+    /// The message, of so many bytes, is longer than [`Memory::max_message`].
+    TooLong(usize),
     /// A process that has its turn does not go on: somebody has stopped it.
     Busy,
     /// The system has refused.
@@ -142,30 +142,40 @@ impl Memory {
 
     /// Finds a name, or adds it. Names stay.
     pub fn name(&self, name: &str) -> Result<Index, Refusal> {
+        self.name_within(name, PATIENCE)
+    }
+
+    /// As [`name`](Self::name), for a caller who has no more than so long to wait for its turn.
+    pub fn name_within(&self, name: &str, patience: Duration) -> Result<Index, Refusal> {
         let key = self.keys.key(name);
         if let Ok(index) = self.layout().find(key) {
             return Ok(Index(index));
         }
-        let _guard = self.lock(Some(PATIENCE))?;
+        let _guard = self.lock(Some(patience))?;
         self.layout().add(key).map(Index).map_err(|names::Full| Refusal::TooManyNames)
     }
 
     /// Sends a message to all readers of a name. Never waits for readers.
     pub fn send(&self, index: Index, message: &[u8]) -> Result<(), Refusal> {
+        self.send_within(index, message, PATIENCE)
+    }
+
+    /// As [`send`](Self::send), for a caller who has no more than so long to wait for its turn.
+    pub fn send_within(&self, index: Index, message: &[u8], patience: Duration) -> Result<(), Refusal> {
         if message.len() > self.max_message() {
-            return Err(Refusal::TooLong);
+            return Err(Refusal::TooLong(message.len()));
         }
-        self.write(index, Content::Message(message))
+        self.write(index, Content::Message(message), patience)
     }
 
     /// Notes a gap in the source of the messages, in its place among them: at most [`MAX_GAP`] messages.
     pub fn note_missed(&self, index: Index, count: u64, exact: bool) -> Result<(), Refusal> {
-        self.write(index, Content::Gap { count, exact })
+        self.write(index, Content::Gap { count, exact }, PATIENCE)
     }
 
-    fn write(&self, index: Index, content: Content<'_>) -> Result<(), Refusal> {
+    fn write(&self, index: Index, content: Content<'_>, patience: Duration) -> Result<(), Refusal> {
         let layout = self.layout();
-        let _guard = self.lock(Some(PATIENCE))?;
+        let _guard = self.lock(Some(patience))?;
         layout.write(index.0, content);
         layout.counters.ring();
         layout.mend();

@@ -375,7 +375,7 @@ fn what_does_not_fit_is_refused() {
     let mut cursor = memory.cursor(index);
     let longest = message(memory.max_message(), 1);
     memory.send(index, &longest).unwrap();
-    assert!(matches!(memory.send(index, &vec![0; longest.len() + 1]), Err(Refusal::TooLong)));
+    assert!(matches!(memory.send(index, &vec![0; longest.len() + 1]), Err(Refusal::TooLong(_))));
     assert_eq!(take(&memory, &mut cursor), Some(Item::Message(longest)));
     assert!(Memory::private(usize::MAX).is_err() && Memory::private(usize::MAX / 4).is_err());
 }
