@@ -510,6 +510,38 @@ def test_attach_and_detach_as_in_the_cookbook(exchange: Exchange[Any]) -> None:
     assert keep.messages.empty()
 
 
+def test_a_task_of_several_blocks_is_attached_until_the_last_ends(exchange: Exchange[Any]) -> None:
+    """Nested, and overlapping as those of threads are; an `attach()` before or meanwhile outlasts them."""
+    keep, twice = Keep(), Keep()
+
+    def arrives(message: str, *tasks: Keep) -> None:
+        exchange.send(message)
+        assert [task.get() for task in tasks] == [message] * len(tasks)
+
+    with exchange.subscribe(keep):
+        with exchange.subscribe(keep, twice, twice):
+            arrives("inner", keep, twice)
+        arrives("outer", keep)
+    exchange.send("to nobody")
+    first, second = exchange.subscribe(keep), exchange.subscribe(keep)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    arrives("second", keep)
+    exchange.attach(keep)
+    second.__exit__(None, None, None)
+    with exchange.subscribe(keep):
+        pass
+    arrives("attached", keep)
+    exchange.detach(keep)
+    with pytest.raises(KeyError):
+        exchange.detach(keep)
+    with exchange.subscribe(twice):
+        arrives("last", twice)
+    assert keep.messages.empty()
+    assert twice.messages.empty()
+
+
 def test_a_task_within_a_process_is_called_by_the_sender() -> None:
     """With the object itself."""
     exchange, message, calls = Exchange[object](), object(), []

@@ -31,10 +31,31 @@ class Task(Protocol):
     def send(self, message: Any, /) -> object: ...
 
 
-class _Attachment:
+class Hold:
+    """What keeps a task attached: `attach`, and any number of `with` blocks."""
+
+    def __init__(self) -> None:
+        self._by_attach = False
+        self._blocks = 0
+
+    def add(self, block: bool) -> None:
+        """A block was entered, or the task attached, where twice is once."""
+        if block:
+            self._blocks += 1
+        else:
+            self._by_attach = True
+
+    def leave(self) -> bool:
+        """A block was left. Whether that was all that kept the task."""
+        self._blocks = max(self._blocks - 1, 0)
+        return not (self._blocks or self._by_attach)
+
+
+class _Attachment(Hold):
     """A task, from its attachment to its detachment."""
 
     def __init__(self, task: Task) -> None:
+        super().__init__()
         self.task = task
         self.holds = True
 
@@ -53,20 +74,24 @@ class Feed:
         self._kept: deque[tuple[list[Any], tuple[_Attachment, ...]]] = deque()
         _forks.tell(self)
 
-    def attach(self, task: Task) -> None:
-        """From now on `task` gets what is sent. What is attached already stays so."""
-        if task in self._attached:
-            return
+    def attach(self, task: Task, block: bool = False) -> None:
+        """From now on `task` gets what is sent; `block`: until `leave`. What is attached already stays so."""
+        with self._lock:
+            if (attachment := self._attached.get(task)) is not None:
+                attachment.add(block)
+                return
         reader = self._source.reader()  # may wait for a server
         with self._lock:
-            if task in self._attached:
+            if (attachment := self._attached.get(task)) is not None:
+                attachment.add(block)
                 return
             if self._reader is None:
                 self._reader = reader
             else:
                 # What was sent before the new reader was made has come to this one by now.
                 self._keep(self._reader)
-            self._attached[task] = _Attachment(task)
+            self._attached[task] = attachment = _Attachment(task)
+            attachment.add(block)
             try:
                 _dispatcher.add(self)
             except BaseException:  # no thread, or no descriptor
@@ -83,6 +108,12 @@ class Feed:
             self._kept.clear()
             _dispatcher.drop(self)
         reader.close()
+
+    def leave(self, task: Task) -> None:
+        """A block ends for which `task` was attached. KeyError: it is not attached."""
+        with self._lock:
+            if self._attached[task].leave():
+                self.detach(task)
 
     def _keep(self, reader: Reader) -> None:
         """Takes what was sent before now, for those that are attached by now."""

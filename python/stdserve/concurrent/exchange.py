@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from .._stdserve import Channel
 from . import _forks
-from ._attached import Feed, Task
+from ._attached import Feed, Hold, Task
 from ._codec import Codec, Dumps, Loads
 from ._reporting import report
 from ._subscription import BURST, LocalReader, M, Missed, Source, Subscription
@@ -127,11 +127,14 @@ class Exchange(Generic[M]):
         self._inner.send(message)
 
     def attach(self, task: Task) -> None:
-        """Calls `task.send(message)` for each message from now on: see docs/exchange.md for who calls it."""
+        """Calls `task.send(message)` for each message from now on: see docs/exchange.md for who calls it.
+
+        What is attached already stays so, and is called once.
+        """
         self._inner.attach(task)
 
     def detach(self, task: Task) -> None:
-        """Calls `task` no more. KeyError: it is not attached."""
+        """Calls `task` no more, however often it was attached. KeyError: it is not attached."""
         self._inner.detach(task)
 
     @overload
@@ -142,7 +145,7 @@ class Exchange(Generic[M]):
         self, *tasks: Task, maxsize: int | None = None, past: bool = False
     ) -> Subscription[M] | AbstractContextManager[None]:
         """A place of one's own in the messages from now on; or, with tasks, a context in which they are
-        attached.
+        attached. A task of several such contexts is until the last of them ends.
 
         `maxsize`: how many messages it may be behind, 1,000 by default. For an exchange without a name; with
         a name it is what the memory of the exchanges holds. `past`: it begins with the oldest message that
@@ -158,8 +161,8 @@ class Exchange(Generic[M]):
     def _attached(self, tasks: tuple[Task, ...]) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for task in tasks:
-                self.attach(task)
-                stack.callback(self.detach, task)
+                self._inner.attach(task, True)
+                stack.callback(self._inner.leave, task)
             yield
 
 
@@ -169,7 +172,7 @@ class _Within:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         # Replaced whole, so that senders need not hold the lock while they call.
-        self._tasks: dict[Task, None] = {}
+        self._tasks: dict[Task, Hold] = {}
         self._readers: list[weakref.ref[LocalReader]] = []
         _forks.tell(self)
 
@@ -189,9 +192,16 @@ class _Within:
             except Exception as error:
                 report(error)
 
-    def attach(self, task: Task) -> None:
+    def attach(self, task: Task, block: bool = False) -> None:
         with self._lock:
-            self._tasks = {**self._tasks, task: None}
+            hold = self._tasks.get(task) or Hold()
+            hold.add(block)
+            self._tasks = {**self._tasks, task: hold}
+
+    def leave(self, task: Task) -> None:
+        with self._lock:
+            if self._tasks[task].leave():
+                self.detach(task)
 
     def detach(self, task: Task) -> None:
         with self._lock:
@@ -256,8 +266,11 @@ class _Across:
     def send(self, message: object) -> None:
         self._carrier.send(self._codec.encode(message))
 
-    def attach(self, task: Task) -> None:
-        self._feed.attach(task)
+    def attach(self, task: Task, block: bool = False) -> None:
+        self._feed.attach(task, block)
+
+    def leave(self, task: Task) -> None:
+        self._feed.leave(task)
 
     def detach(self, task: Task) -> None:
         self._feed.detach(task)
