@@ -27,6 +27,8 @@ from support.gate import Gate
 from support.serving import Serve, Served, starter
 
 
+# Not known where pytest runs without xdist, as it does for the tests of other packages.
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two tests for each CPU at a time: most of them wait for processes, sockets and time-outs."""
     return 2 * len(os.sched_getaffinity(0))
