@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gc
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -463,6 +465,58 @@ def test_what_a_signal_handler_sends_while_the_last_is_taken(monkeypatch: pytest
         assert select.select([subscription], [], [], 0)[0] == [subscription]
         assert subscription.get_nowait() == "by the handler"
         assert select.select([subscription], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize("kind", ["nameless", "named"])
+def test_a_signal_handler_in_the_middle_of_a_get(kind: str) -> None:
+    """It is told that it cannot get, and the thread has its messages all the same."""
+    exchange, told = new(kind), []
+    subscription = exchange.subscribe()
+    for number in range(3):
+        exchange.send(number)
+
+    class Interrupted:
+        """The reader, in whose `take` the handler runs when all is taken."""
+
+        def __init__(self, reader: Any, handler: Any) -> None:
+            self._reader, self._handler = reader, handler
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._reader, name)
+
+        def take(self, most: int = 1) -> list[Any]:
+            taken: list[Any] = self._reader.take(most)
+            self._handler()
+            return taken
+
+    def get() -> None:
+        with pytest.raises(RuntimeError, match="signal's handler"):
+            subscription.get_nowait()
+        told.append("cannot")
+
+    reader: Any = subscription._reader
+    subscription._reader = Interrupted(reader, get)
+    assert [subscription.get_nowait() for _ in range(3)] == [0, 1, 2]
+    assert told
+    subscription.close()
+
+
+def test_a_signal_handler_that_closes_in_the_middle_of_a_get() -> None:
+    """Between that messages are taken in advance and that the first of them is handed out."""
+    exchange = new("named")
+    subscription = exchange.subscribe()
+
+    class Closing(collections.deque[Any]):
+        def extend(self, taken: Iterable[Any]) -> None:
+            super().extend(taken)
+            subscription.close()
+
+    subscription._ready = Closing()
+    exchange.send(1)
+    exchange.send(2)
+    for _ in range(2):
+        with pytest.raises(ShutDown):
+            subscription.get_nowait()
 
 
 def test_one_object_that_fails_at_a_fork_keeps_it_from_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

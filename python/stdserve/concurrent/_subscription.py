@@ -177,6 +177,8 @@ class Subscription(Generic[M]):
         self._raised = False
         self._waiting = 0
         self._missed = 0
+        # Whether the thread with the lock is just taking: True is seen by a signal's handler only.
+        self._taking = False
 
     @property
     def missed(self) -> int:
@@ -193,14 +195,15 @@ class Subscription(Generic[M]):
 
         Raises `queue.Empty` when the time is over, `ShutDown` when the subscription is closed (also by
         another thread meanwhile), and what the exchange's `loads` raises: then the next call goes on with the
-        message after it.
+        message after it. In a signal's handler it raises RuntimeError where the thread is just taking a
+        message from the same subscription.
         """
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                raw = self._next()
+                raw = self._take()
                 if raw:
                     break
                 if timeout is not None and deadline is not None and timeout <= 0:
@@ -226,6 +229,20 @@ class Subscription(Generic[M]):
     def get_nowait(self) -> M | Missed:
         """The next message, or `queue.Empty` when there is none now."""
         return self.get(0)
+
+    def _take(self) -> list[Any]:
+        """As `_next`, where a signal's handler may do anything with the subscription meanwhile."""
+        if self._taking:
+            raise RuntimeError("a signal's handler gets from a subscription that its thread is taking from")
+        self._taking = True
+        try:
+            return self._next()
+        except (IndexError, ValueError):
+            if self._reader.closed:  # by the handler
+                raise ShutDown("the subscription is closed") from None
+            raise
+        finally:
+            self._taking = False
 
     def _next(self) -> list[Any]:
         """The next of what the reader gives, in a list, or an empty one."""
