@@ -41,7 +41,7 @@ WORKLOADS = [
     Workload("acquire", 100_000, 1, "acquire of one lock, of two, and nested / the recipe by id()"),
     Workload("exchange", 20_000, 1 / 5, "Exchange across processes / redis-py publish and subscribe"),
     Workload(
-        "robots", 400_000, 1 / 4, "lines of gzipped logs / the ProcessPoolExecutor recipe", prepared=True
+        "robots", 1_000_000, 1 / 4, "lines of gzipped logs / the ProcessPoolExecutor recipe", prepared=True
     ),
 ]
 
@@ -62,7 +62,7 @@ def compare(workload: Workload, rounds: int) -> None:
     if workload.prepared:
         for count in (1, workload.count):
             cpu(workload, "prepare", count)
-    idle = {side: cpu(workload, side, 1) for side in SIDES}
+    idle = {side: statistics.median(cpu(workload, side, 1) for _ in range(rounds)) for side in SIDES}
     costs: dict[str, list[float]] = {side: [] for side in SIDES}
     for turn in range(rounds):
         for side in SIDES if turn % 2 else reversed(SIDES):
