@@ -104,7 +104,8 @@ impl EventLoop {
         for token in handed.resumed.drain(..) {
             if let Some(slot) = self.slot(token) {
                 let connection = &mut self.connections[slot];
-                connection.unseen = !connection.leftover.is_empty();
+                // Even where nothing is left over: the body may be at its end.
+                connection.unseen = connection.inlet.is_some() || !connection.leftover.is_empty();
                 self.make_ready(slot);
             }
         }
