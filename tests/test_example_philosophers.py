@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import signal
+import subprocess
 
 from support.examples import EXAMPLES, Example, call
 from support.waiting import PATIENCE, until
@@ -55,8 +57,13 @@ def test_ctrl_c_does_not_wait_until_all_have_eaten() -> None:
     try:
         tasks = f"/proc/{example.process.pid}/task"
         until(lambda: len(os.listdir(tasks)) > 5, "all sit at the table")
-        os.kill(example.process.pid, signal.SIGINT)
-        assert example.process.wait(PATIENCE) == 1
+        # CPython sees a signal that comes just before the main thread waits for a lock with the next one only.
+        for _ in range(3):
+            os.kill(example.process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                example.process.wait(PATIENCE / 3)
+                break
+        assert example.process.poll() == 1
         assert example.log.wait_end() == "interrupted\n"
     finally:
         example.kill()

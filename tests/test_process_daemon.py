@@ -69,7 +69,8 @@ def test_start_says_why_a_server_cannot_be_started(
     """The exit code and the message are those of a server in the foreground."""
     started = background.start(app, *options)
     assert (started.returncode, message in started.stderr) == (code, True), started.stderr
-    assert not background.pid_file.exists()
+    # It says why before it ends.
+    until(lambda: not background.pid_file.exists(), "the file is gone")
 
 
 def test_a_pid_file_in_use_names_its_holder(background: Background) -> None:
