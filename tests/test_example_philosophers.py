@@ -57,7 +57,7 @@ def test_ctrl_c_does_not_wait_until_all_have_eaten() -> None:
     try:
         tasks = f"/proc/{example.process.pid}/task"
         until(lambda: len(os.listdir(tasks)) > 5, "all sit at the table")
-        # CPython sees a signal that comes just before the main thread waits for a lock with the next one only.
+        # A signal that comes just before the main thread waits for a lock is seen with the next one.
         for _ in range(3):
             os.kill(example.process.pid, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
