@@ -11,11 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+
+use crate::pipes::Bell;
 
 /// The token of the bell and the timer.
 pub const BELL: u32 = 0;
@@ -24,7 +26,7 @@ pub const BELL: u32 = 0;
 #[derive(Debug)]
 pub struct Interests {
     epoll: OwnedFd,
-    bell: OwnedFd,
+    bell: Bell,
     /// Made when it is first set.
     timer: OnceLock<OwnedFd>,
 }
@@ -33,7 +35,7 @@ impl Interests {
     /// Nothing is waited for yet.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = Bell::new()?;
         told_once_a_change(&epoll, &bell)?;
         Ok(Self { epoll, bell, timer: OnceLock::new() })
     }
@@ -51,8 +53,8 @@ impl Interests {
 
     /// Makes the instance readable, for one wait.
     pub fn ring(&self) {
-        // Edge-triggered, it is never read; its counter would be full after 2^64 rings.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        // Edge-triggered, it is never silenced; its counter would be full after 2^64 rings.
+        self.bell.ring();
     }
 
     /// Makes the instance readable when `after` has passed (at once when it is zero), in place of what was set before.
@@ -96,7 +98,7 @@ impl AsFd for Interests {
 }
 
 /// Registers what is told of once whenever it is written to or rings, and needs no reading.
-fn told_once_a_change(epoll: &OwnedFd, fd: &OwnedFd) -> Result<(), Errno> {
+fn told_once_a_change(epoll: &OwnedFd, fd: &impl AsFd) -> Result<(), Errno> {
     epoll::add(epoll, fd, data(BELL), epoll::EventFlags::IN | epoll::EventFlags::ET)
 }
 

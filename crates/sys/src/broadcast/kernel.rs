@@ -1,13 +1,13 @@
 //! What is asked of the kernel: a futex to wait for, and descriptors that can be polled. `model` has both for loom.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::thread::futex;
+
+/// A descriptor that is readable or not.
+pub(super) use crate::pipes::Bell as Descriptor;
 
 const EVERYBODY: u32 = i32::MAX as u32;
 
@@ -50,34 +50,5 @@ impl Futex {
             // Nothing else can happen with a word that is mapped; if it does, it must not be a busy loop.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
-    }
-}
-
-/// A descriptor that is readable or not (eventfd(2)).
-#[derive(Debug)]
-pub(super) struct Descriptor(OwnedFd);
-
-impl Descriptor {
-    /// One that is not readable.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
-    }
-
-    /// Makes it readable.
-    pub(super) fn raise(&self) {
-        // It counts to 2⁶⁴ - 2 and is at most 1: there is room.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    /// Makes it quiet.
-    pub(super) fn lower(&self) {
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&self.0, &mut count);
-    }
-}
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

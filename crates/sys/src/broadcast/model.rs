@@ -51,12 +51,12 @@ impl Descriptor {
         Ok(Self { readable: Mutex::new(false), changed: Condvar::new() })
     }
 
-    pub(super) fn raise(&self) {
+    pub(super) fn ring(&self) {
         *self.readable.lock().unwrap() = true;
         self.changed.notify_all();
     }
 
-    pub(super) fn lower(&self) {
+    pub(super) fn silence(&self) {
         *self.readable.lock().unwrap() = false;
     }
 

@@ -159,11 +159,11 @@ impl Post {
 impl Signal {
     fn raise(&self) {
         self.loud.store(true, Ordering::Relaxed);
-        self.descriptor.raise();
+        self.descriptor.ring();
     }
 
     fn lower(&self) {
-        self.descriptor.lower();
+        self.descriptor.silence();
         self.loud.store(false, Ordering::Relaxed);
     }
 }
