@@ -24,6 +24,7 @@ from stdserve.concurrent import (
     writable,
 )
 
+from support import proc
 from support.tasks import Steps, nothing, receive
 from support.waiting import PATIENCE, until
 
@@ -324,16 +325,15 @@ def test_close_ends_tasks(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_descriptors_come_back_without_close() -> None:
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = proc.descriptors(os.getpid())
     scheduler = TaskScheduler()
     scheduler.fileno()
     scheduler.new_task(receive(socket.socket()))
     scheduler.turn(0)
-    assert len(os.listdir("/proc/self/fd")) > before
+    assert proc.opened_since(before)
     del scheduler
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not proc.opened_since(before)
 
 
 def test_another_loop_turns_it(scheduler: TaskScheduler) -> None:

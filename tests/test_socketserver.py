@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
-import gc
 import inspect
 import os
 import socket
@@ -172,13 +171,12 @@ def test_shutdown_by_a_handler_ends_the_loop() -> None:
 
 
 def test_nothing_is_left_open() -> None:
-    gc.collect()  # what tests before this one have dropped
-    before = len(os.listdir("/proc/self/fd"))
+    before = proc.descriptors(os.getpid())
     for kind in (socketserver.ThreadingTCPServer, socketserver.ForkingTCPServer):
         with serving(kind(("127.0.0.1", 0), handler(lambda self: None))) as server:
             for _ in range(5):
                 ask(server.server_address)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not proc.opened_since(before)
 
 
 @pytest.mark.parametrize("why", [errno.EMFILE, errno.ENOBUFS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,14 @@ def descriptors(pid: int) -> list[str]:
         except FileNotFoundError:
             continue
     return found
+
+
+def opened_since(before: list[str]) -> list[str]:
+    """What this process holds and did not when `before` was `descriptors` of it.
+
+    Not a difference of two numbers: what tests before this one have left behind may be closed at any moment.
+    """
+    return list((Counter(descriptors(os.getpid())) - Counter(before)).elements())
 
 
 def sockets(pid: int) -> int:
