@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import ExitStack
 
 from support import proc
@@ -23,11 +22,9 @@ def test_a_worker_whose_gil_is_held_lets_go_of_the_address_and_ends(serve: Serve
         gate.wait("held")
         server.signal(signal.SIGKILL)
         server.wait_exit()
-        killed = time.monotonic()
         again = serve(bind=f"127.0.0.1:{server.port}")
         assert again.get("/hello").status == 200
         until(lambda: not server.left_behind(), "the worker has ended")
-        assert time.monotonic() - killed < 20
 
 
 def test_term_to_a_worker_drains_it_and_it_is_replaced(serve: Serve, gate: Gate) -> None:

@@ -144,8 +144,8 @@ def test_short_lines_of_a_spooled_body_cost_about_what_they_cost_in_memory() -> 
     """What was read ahead was moved for each line, and the interpreter's lock let go of."""
 
     def count(stream: Any) -> tuple[int, float]:
-        began = time.perf_counter()
-        return sum(1 for _ in stream), time.perf_counter() - began
+        began = time.thread_time()
+        return sum(1 for _ in stream), time.thread_time() - began
 
     body = b"\n" * 300_000
     spent = {}

@@ -667,11 +667,13 @@ def test_an_empty_file_is_answered_at_once(host: Host, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     with host.client(wrapped(lambda: open(empty, "rb"))) as client:
-        client.ask()
-        began = time.monotonic()
-        for _ in range(5):
+        spent = []
+        for _ in range(20):
+            began = time.monotonic()
             assert client.ask().body == b""
-        assert time.monotonic() - began < 0.5
+            spent.append(time.monotonic() - began)
+        # Held back, not one comes sooner.
+        assert min(spent) < 0.2
 
 
 def test_the_file_is_closed(host: Host, file: Path) -> None:
