@@ -5,10 +5,12 @@ from __future__ import annotations
 import select
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from stdserve._stdserve import Channel
+from stdserve.concurrent.exchange import in_turn
 
 from support.exchanges import new_name
 from support.serving import Serve
@@ -37,10 +39,10 @@ def test_programs(what: str, says: str) -> None:
 
 @pytest.mark.parametrize("private", [False, True])
 def test_a_message_as_long_as_allowed_and_one_byte_more(private: bool) -> None:
-    channel = Channel(new_name(), private=private)
+    channel = in_turn(partial(Channel, new_name(), private=private))
     reader = channel.reader()
     longest = bytes(range(256)) * (channel.max_message // 256)
-    channel.send(longest)
+    in_turn(partial(channel.send, longest))
     with pytest.raises(ValueError, match="--exchange-memory makes it larger"):
         channel.send(longest + b"!")
     assert reader.take() == [longest]
@@ -49,14 +51,14 @@ def test_a_message_as_long_as_allowed_and_one_byte_more(private: bool) -> None:
 
 @pytest.mark.parametrize("private", [False, True])
 def test_the_descriptor_says_what_take_would(private: bool) -> None:
-    channel = Channel(new_name(), private=private)
+    channel = in_turn(partial(Channel, new_name(), private=private))
     reader = channel.reader()
-    channel.send(b"before anybody waits")
+    in_turn(partial(channel.send, b"before anybody waits"))
     poll = select.poll()
     poll.register(reader.fileno(), select.POLLIN)
     assert poll.poll(60_000)
     for _ in range(3):
-        channel.send(b"more")
+        in_turn(partial(channel.send, b"more"))
     assert len(reader.take(2)) == 2
     assert poll.poll(0)
     assert len(reader.take()) == 2
@@ -78,7 +80,7 @@ def test_a_gap_at_the_source_stands_in_its_place() -> None:
     channel.note_missed(1, False)
     assert reader.take() == [b"one", (3, True), b"two", (1, False)]
     with pytest.raises(ValueError, match="private"):
-        Channel(new_name()).note_missed(1, True)
+        in_turn(partial(Channel, new_name())).note_missed(1, True)
 
 
 def test_no_memory_at_all_says_how_to_have_some(serve: Serve) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def polled(descriptor: int) -> bool:
 def forks_among_threads() -> str:
     """Threads send and wait all the time, and another forks: none loses anything, no child hangs."""
     from stdserve._stdserve import Channel
+    from stdserve.concurrent.exchange import in_turn
 
     shared = [Channel("one"), Channel("two")]
     private = Channel("one", private=True)
@@ -39,12 +41,12 @@ def forks_among_threads() -> str:
 
     def send(which: int) -> None:
         while not over.is_set():
-            channels[which].send(b"%d" % sent[which])
+            in_turn(partial(channels[which].send, b"%d" % sent[which]))
             sent[which] += 1
             # Readers are to keep up: what they miss is another test's.
             while sent[which] - got[which] > 1000 and not over.is_set():
                 over.wait(0.001)
-        channels[which].send(b"over")
+        in_turn(partial(channels[which].send, b"over"))
 
     def wait(which: int, reader: Reader) -> None:
         while polled(reader.fileno()):
@@ -83,6 +85,7 @@ def forks_among_threads() -> str:
 def in_child(mine: Reader, parents: int, private: Channel, private_mine: Reader, message: bytes) -> int:
     """A reader of the parent's: its place is where the parent's was, its descriptor is its own."""
     from stdserve._stdserve import Channel
+    from stdserve.concurrent.exchange import in_turn
 
     # Nothing there.
     if mine.take() != [] or private_mine.take() != []:
@@ -91,7 +94,7 @@ def in_child(mine: Reader, parents: int, private: Channel, private_mine: Reader,
     if os.fstat(descriptor).st_ino != os.fstat(mine.fileno()).st_ino:
         return 2
     late = private.reader()
-    Channel("mine").send(message)
+    in_turn(partial(Channel("mine").send, message))
     if not polled(descriptor) or mine.take() != [message] or mine.take() != []:
         return 3
     private.send(b"begun anew")

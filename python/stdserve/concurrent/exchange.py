@@ -44,17 +44,17 @@ class _Workers:
     """Carries messages across the processes that share memory."""
 
     def __init__(self, name: str) -> None:
-        self._channel = _in_turn(lambda: Channel(name))
+        self._channel = in_turn(lambda: Channel(name))
         self.reader = self.spare = self.in_child = self._channel.reader
 
     def send(self, payload: bytes, /) -> None:
         try:
             self._channel.send(payload)
         except TimeoutError:
-            _in_turn(lambda: self._channel.send(payload))
+            in_turn(lambda: self._channel.send(payload))
 
 
-def _in_turn(write: Callable[[], T]) -> T:
+def in_turn(write: Callable[[], T]) -> T:
     """Writes to shared memory when the process that is just writing is ready. TimeoutError: it was stopped.
 
     `write` waits some milliseconds only, as it holds the interpreter's lock; here other threads run on.
