@@ -1,7 +1,7 @@
 //! Autopsies: what is found out of a request that takes too long, while it does.
 //!
-//! The loop hands over cases, and waits for nobody; the warden looks into them, who can have the interpreter's lock. What
-//! comes of it goes to the error log and to the supervisor.
+//! The loop hands over cases, and waits for nobody; the warden looks into them, who can have the interpreter's lock.
+//! What comes of it goes to the error log and to the supervisor.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

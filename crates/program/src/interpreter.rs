@@ -208,8 +208,8 @@ pub trait Interpreter: ForkHooks {
         Vec::new()
     }
 
-    /// Ends a request whose time is over: raises an exception in its thread, which comes when native code returns there.
-    /// False: no thread of the interpreter's is in that request.
+    /// Ends a request whose time is over: raises an exception in its thread, which comes when native code returns
+    /// there. False: no thread of the interpreter's is in that request.
     fn end_request(&self, request: u64) -> bool {
         let _ = request;
         false

@@ -1,8 +1,9 @@
-//! One server executes another in its place (SIGUSR2): what the old one hands to the new one, and how the new one knows.
+//! One server executes another in its place (SIGUSR2): what the old one hands to the new one, and how the new one
+//! knows.
 //!
-//! The new one gets a channel as descriptor 3 and the listeners from 4 on; a variable of its environment says whose they
-//! are and for which addresses. Through the channel it says what goes wrong and that it is ready; its end is how it
-//! learns that the old one has gone.
+//! The new one gets a channel as descriptor 3 and the listeners from 4 on; a variable of its environment says whose
+//! they are and for which addresses. Through the channel it says what goes wrong and that it is ready; its end is how
+//! it learns that the old one has gone.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;

@@ -117,8 +117,9 @@ impl Warden {
         self.pipe.catch(SIGXCPU)
     }
 
-    /// Watches until the server has ended. `beat` and `examine` are called while the interpreter's lock is held; the second
-    /// looks into what takes too long. `late` is called once where the time to drain is nearly over, with what is left of it: at its end the supervisor kills this process.
+    /// Watches until the server has ended. `beat` and `examine` are called while the interpreter's lock is held; the
+    /// second looks into what takes too long. `late` is called once where the time to drain is nearly over, with what
+    /// is left of it: at its end the supervisor kills this process.
     pub(crate) fn watch(
         &self,
         interpreter: &dyn Interpreter,

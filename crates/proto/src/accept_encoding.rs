@@ -41,8 +41,8 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// Reads the value of `Accept-Encoding`. What is not understood in it is left out. Codings that the client likes less
-    /// than the plain file (`identity`) are as good as not taken.
+    /// Reads the value of `Accept-Encoding`. What is not understood in it is left out. Codings that the client likes
+    /// less than the plain file (`identity`) are as good as not taken.
     pub fn parse(value: &[u8]) -> Self {
         let mut quality = [None; 3];
         let (mut identity, mut others) = (None, None);

@@ -1,7 +1,7 @@
 //! Basic authentication (RFC 7617), from the server's side.
 
-/// What a client sends behind `Basic ` for this name and password: they are compared as they are sent, so that nothing of
-/// a stranger has to be decoded.
+/// What a client sends behind `Basic ` for this name and password: they are compared as they are sent, so that nothing
+/// of a stranger has to be decoded.
 pub fn credentials(name: &str, password: &str) -> Vec<u8> {
     base64(format!("{name}:{password}").as_bytes())
 }
@@ -12,7 +12,8 @@ pub fn sent(authorization: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"basic ").then(|| rest.trim_ascii())
 }
 
-/// Whether both are the same. Takes the same time wherever they differ; it depends on the length of what was `sent` only.
+/// Whether both are the same. Takes the same time wherever they differ; it depends on the length of what was `sent`
+/// only.
 pub fn same(sent: &[u8], held: &[u8]) -> bool {
     let mut differ = u8::from(sent.len() != held.len());
     for (at, byte) in sent.iter().enumerate() {

@@ -106,8 +106,8 @@ impl FormReader {
     /// How much must be fed at once, so that [`FormEvent::Incomplete`] is never the last word.
     pub const LARGEST_STEP: usize = LARGEST_HEAD + LONGEST_BOUNDARY + 8;
 
-    /// Reads on at the front of `input`: returns how much of it is done with, and what it was. Feed the rest again, with
-    /// what has come since.
+    /// Reads on at the front of `input`: returns how much of it is done with, and what it was. Feed the rest again,
+    /// with what has come since.
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, FormEvent), FormError> {
         let mut done = 0;
         loop {

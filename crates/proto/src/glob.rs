@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A pattern that paths are held against. Matching takes time in proportion to pattern and path, never more.
 ///
-/// `?` stands for one byte and `*` for any number of them, neither for a slash; `**` stands for slashes too; `{a,b}` for
-/// `a` or `b`, without further braces inside. `\` takes what follows literally.
+/// `?` stands for one byte and `*` for any number of them, neither for a slash; `**` stands for slashes too; `{a,b}`
+/// for `a` or `b`, without further braces inside. `\` takes what follows literally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
     /// What the braces stand for, each written out.

@@ -85,8 +85,8 @@ impl fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
-/// Inflates a file of one or several members, piece by piece, and checks their sums. Zeros between and after members are
-/// passed over, as gzip(1) does; anything else there is an error.
+/// Inflates a file of one or several members, piece by piece, and checks their sums. Zeros between and after members
+/// are passed over, as gzip(1) does; anything else there is an error.
 #[derive(Debug, Default)]
 pub struct Members {
     /// The member that has begun.
@@ -97,8 +97,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Inflates from `input` into `output`: how many bytes were taken and how many came out. Nothing of either: there is
-    /// no more input, or no more room.
+    /// Inflates from `input` into `output`: how many bytes were taken and how many came out. Nothing of either: there
+    /// is no more input, or no more room.
     pub fn inflate(&mut self, mut input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Corrupt> {
         let given = input.len();
         if self.member.is_none() && self.begun {

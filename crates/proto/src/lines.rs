@@ -1,7 +1,8 @@
 //! Finds the lines that contain a given text, in bytes that come piece by piece, in bounded memory.
 //!
 //! A line ends with LF or CR LF, which are no part of it; the last one may end with the text. Whole pieces are searched
-//! for the text, and only around what is found for the ends of lines, so that what does not match costs next to nothing.
+//! for the text, and only around what is found for the ends of lines, so that what does not match costs next to
+//! nothing.
 //!
 //! ```
 //! # use stdserve_proto::lines::Matches;
@@ -39,8 +40,8 @@ impl std::error::Error for TooLong {}
 
 /// The lines of one text that contain a needle.
 ///
-/// Bytes are put into [`space`](Self::space), [`filled`](Self::filled) says how many; then [`next`](Self::next) gives the
-/// lines that are complete, one by one. At the end of the text [`finish`](Self::finish) gives the last.
+/// Bytes are put into [`space`](Self::space), [`filled`](Self::filled) says how many; then [`next`](Self::next) gives
+/// the lines that are complete, one by one. At the end of the text [`finish`](Self::finish) gives the last.
 #[derive(Debug)]
 pub struct Matches {
     finder: Finder<'static>,
@@ -61,8 +62,8 @@ pub struct Matches {
 }
 
 impl Matches {
-    /// For lines with `needle`, which has neither CR nor LF, of at most `longest` bytes without their ends. An empty needle
-    /// is in every line. Longer lines without the needle are passed over, those with it are errors.
+    /// For lines with `needle`, which has neither CR nor LF, of at most `longest` bytes without their ends. An empty
+    /// needle is in every line. Longer lines without the needle are passed over, those with it are errors.
     ///
     /// At most `longest` bytes and some 128 KiB are held.
     pub fn new(needle: &[u8], longest: usize) -> Self {
@@ -129,8 +130,8 @@ impl Matches {
         Ok(Some(&self.buffer[first..last]))
     }
 
-    /// The last line, where no LF ends it and the needle is in it. Call it when [`next`](Self::next) has nothing more and
-    /// the text is at its end.
+    /// The last line, where no LF ends it and the needle is in it. Call it when [`next`](Self::next) has nothing more
+    /// and the text is at its end.
     pub fn finish(&mut self) -> Result<Option<&[u8]>, TooLong> {
         if !self.found || self.line == self.end {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Range requests (RFC 9110 §14): which parts of a file are asked for, and how several of them are put into one body.
 //!
-//! A header of a few bytes must not make an answer of gigabytes (CVE-2011-3192, the range bomb): the number of ranges is
-//! bounded, and those that overlap or nearly touch become one, so that no byte is sent twice and the answer is never
+//! A header of a few bytes must not make an answer of gigabytes (CVE-2011-3192, the range bomb): the number of ranges
+//! is bounded, and those that overlap or nearly touch become one, so that no byte is sent twice and the answer is never
 //! longer than the file and a bounded number of part heads.
 
 /// A part of a file: from `start` up to `end`, which it does not reach. Never empty.
@@ -150,7 +150,8 @@ pub fn unsatisfied_range(length: u64, out: &mut Vec<u8>) {
 /// The frame of a `multipart/byteranges` body (RFC 9110 §14.6).
 #[derive(Debug, Clone, Copy)]
 pub struct Multipart<'a> {
-    /// What separates the parts: letters and digits that stand nowhere in the file, which a random one is sure enough of.
+    /// What separates the parts: letters and digits that stand nowhere in the file, which a random one is sure enough
+    /// of.
     pub boundary: &'a str,
     /// The media type of the file.
     pub content_type: &'a str,

@@ -1,5 +1,6 @@
-//! Finds the application, or another object, that was named and imports it. What can go wrong is told apart, since each has its own
-//! remedy: a module that is not there, one that fails, a name that it lacks, a value that is no WSGI application.
+//! Finds the application, or another object, that was named and imports it. What can go wrong is told apart, since each
+//! has its own remedy: a module that is not there, one that fails, a name that it lacks, a value that is no WSGI
+//! application.
 
 use std::fmt::Write as _;
 use std::path::Path;

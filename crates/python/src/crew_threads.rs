@@ -1,8 +1,8 @@
 //! Crew threads that Python knows: each a real `threading.Thread` with one thread state for life, so that
 //! `threading.local`, profilers and debuggers see what they expect.
 //!
-//! Where gevent or eventlet have put greenlets in the place of threads, the crew's are made without `threading`; also where
-//! Python makes no more threads: CPython 3.12.1 when the main thread has ended, though others go on serving.
+//! Where gevent or eventlet have put greenlets in the place of threads, the crew's are made without `threading`; also
+//! where Python makes no more threads: CPython 3.12.1 when the main thread has ended, though others go on serving.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -162,8 +162,8 @@ impl Embedded {
         self.turned()?.ok_or_else(ended)?.server.descriptor().ok_or_else(ended)
     }
 
-    /// In how many seconds it wants its next turn even though its descriptor stays quiet: 0 where the last turn has left
-    /// something, 1 at most.
+    /// In how many seconds it wants its next turn even though its descriptor stays quiet: 0 where the last turn has
+    /// left something, 1 at most.
     fn due(&self) -> PyResult<f64> {
         Ok(self.turned()?.map_or(0.0, |serving| serving.server.until_due().as_secs_f64()))
     }

@@ -1,9 +1,10 @@
 //! Threads that are in Python code while the interpreter ends.
 //!
-//! CPython before 3.14 ends such a thread by `pthread_exit(3)` when it asks for the interpreter's lock. That unwinds its stack,
-//! through the Rust code that has called Python too, where destructors let go of Python objects without the lock, or
-//! where nothing is ready for it and the process aborts. CPython 3.14 holds the thread for good, and so is done here, as in
-//! pyo3 where Rust asks for the lock. The process ends all the same: threads that programs wait for are ended before.
+//! CPython before 3.14 ends such a thread by `pthread_exit(3)` when it asks for the interpreter's lock. That unwinds
+//! its stack, through the Rust code that has called Python too, where destructors let go of Python objects without the
+//! lock, or where nothing is ready for it and the process aborts. CPython 3.14 holds the thread for good, and so is
+//! done here, as in pyo3 where Rust asks for the lock. The process ends all the same: threads that programs wait for
+//! are ended before.
 
 use std::{mem, thread};
 
@@ -11,8 +12,8 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// `PyObject_Call` and `PyObject_Vectorcall` as they are: something may unwind through them. pyo3 declares that nothing does,
-/// and where that is known nothing is made ready for it. So the compiler must not see which functions these are.
+/// `PyObject_Call` and `PyObject_Vectorcall` as they are: something may unwind through them. pyo3 declares that nothing
+/// does, and where that is known nothing is made ready for it. So the compiler must not see which functions these are.
 mod raw {
     use std::hint::black_box;
     use std::mem::transmute;
@@ -78,8 +79,8 @@ pub(crate) fn call_with_two<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     // The place before the first argument is lent to the callee, which bound methods use (PEP 590).
     let mut arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
-    // SAFETY: we are attached; the arguments are borrowed for the call, for which all references are held. The answer is
-    // a new reference, or null with an exception.
+    // SAFETY: we are attached; the arguments are borrowed for the call, for which all references are held. The answer
+    // is a new reference, or null with an exception.
     unsafe {
         let arguments = arguments.as_mut_ptr().add(1);
         let count = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;

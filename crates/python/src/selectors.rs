@@ -67,9 +67,9 @@ impl Wait {
 /// Waits on the epoll instance `epoll` for at most `timeout` seconds, and returns a list of `(key, events)` of what is
 /// ready.
 ///
-/// `keys` has the `SelectorKey` of each registered descriptor. Without a time-out it waits for ever, with one that is not
-/// positive not at all; others are rounded up to whole milliseconds. When a signal comes it waits on (PEP 475), unless
-/// the signal's handler raises an exception.
+/// `keys` has the `SelectorKey` of each registered descriptor. Without a time-out it waits for ever, with one that is
+/// not positive not at all; others are rounded up to whole milliseconds. When a signal comes it waits on (PEP 475),
+/// unless the signal's handler raises an exception.
 #[pyfunction]
 pub(crate) fn epoll_select<'py>(
     epoll: RawFd,

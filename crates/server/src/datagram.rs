@@ -84,8 +84,8 @@ impl Datagram {
         self.crew.answer(Answer { data, to: self.received.sender.clone(), socket });
     }
 
-    /// Answers the sender from the address that it sent to, at once and without waiting (sendto(2)). `WouldBlock`: the socket's
-    /// buffer is full, and the answer is lost unless it is tried again; datagrams may get lost anywhere.
+    /// Answers the sender from the address that it sent to, at once and without waiting (sendto(2)). `WouldBlock`: the
+    /// socket's buffer is full, and the answer is lost unless it is tried again; datagrams may get lost anywhere.
     pub fn reply(&self, data: &[u8]) -> io::Result<()> {
         datagrams::send(self.socket(), data, &self.received.sender).map(drop)
     }

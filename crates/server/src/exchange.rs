@@ -236,7 +236,8 @@ impl Inner {
     }
 }
 
-/// One request, complete but for a body that is read while it runs, and the right to answer it. Dropped unanswered, it cuts the connection.
+/// One request, complete but for a body that is read while it runs, and the right to answer it. Dropped unanswered, it
+/// cuts the connection.
 pub struct Exchange {
     /// Taken out when the exchange ends.
     inner: Option<Box<Inner>>,
@@ -419,8 +420,8 @@ impl Exchange {
         Stream::new(inner, Arc::clone(&self.crew), framing)
     }
 
-    /// Sends the whole answer: the head that was begun, and a stretch of `file` by sendfile(2). It ends the exchange. The
-    /// file's position is neither used nor moved.
+    /// Sends the whole answer: the head that was begun, and a stretch of `file` by sendfile(2). It ends the exchange.
+    /// The file's position is neither used nor moved.
     ///
     /// Whoever runs the loop sends it. Where the file may have to be read from the disk, have a
     /// [stream](Self::start) send it, so that nobody waits for the disk but this thread.

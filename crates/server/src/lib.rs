@@ -161,8 +161,8 @@
 //! # How does it end?
 //!
 //! [`Server::control`] gives orders from any thread: [`Order::Drain`] accepts no more and lets what runs finish,
-//! [`Order::Stop`] does not wait. A [`Watch`] gives them from within the loop, by a descriptor: that of signals, say, as
-//! the example `pool` has it. A server that is dropped while its crew runs goes on; give it an order.
+//! [`Order::Stop`] does not wait. A [`Watch`] gives them from within the loop, by a descriptor: that of signals, say,
+//! as the example `pool` has it. A server that is dropped while its crew runs goes on; give it an order.
 #![forbid(unsafe_code)]
 
 mod body;

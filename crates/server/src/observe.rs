@@ -56,7 +56,8 @@ impl<'a> Record<'a> {
 pub struct InHand<'a> {
     /// It.
     pub request: &'a Request,
-    /// When a thread of the crew took it, and that thread, as the kernel numbers it (gettid(2)); `None`: it waits for one.
+    /// When a thread of the crew took it, and that thread, as the kernel numbers it (gettid(2)); `None`: it waits for
+    /// one.
     pub taken: Option<(Instant, u32)>,
 }
 
@@ -93,8 +94,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = waited;
     }
 
-    /// The thread is through with what it [took](Self::took), also with what follows the answer. Called by it. `inside`:
-    /// how long it was in the application.
+    /// The thread is through with what it [took](Self::took), also with what follows the answer. Called by it.
+    /// `inside`: how long it was in the application.
     fn left(&self, inside: Duration) {
         let _ = inside;
     }
@@ -120,8 +121,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// The server has these requests in hand: those that run, then those that wait for a thread, in the order in which
-    /// they came. Called while a thread is in the application for longer than a moment, ten times a second, and once when
-    /// none is any more; under the crew's lock: it must be quick, and takes only as many as it needs.
+    /// they came. Called while a thread is in the application for longer than a moment, ten times a second, and once
+    /// when none is any more; under the crew's lock: it must be quick, and takes only as many as it needs.
     fn in_hand(&self, requests: &mut dyn Iterator<Item = InHand<'_>>) {
         let _ = requests;
     }

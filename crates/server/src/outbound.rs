@@ -199,7 +199,8 @@ impl Outbound {
         Ok(total)
     }
 
-    /// Sends the pieces in memory at the front of the queue, as many as go in one system call. `None`: the socket is full.
+    /// Sends the pieces in memory at the front of the queue, as many as go in one system call. `None`: the socket is
+    /// full.
     fn send_from_memory(&self, transport: &Transport) -> Result<Option<usize>, Broken> {
         let mut slices = [IoSlice::new(b""); AT_ONCE];
         let mut count = 0;

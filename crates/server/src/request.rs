@@ -11,8 +11,8 @@ use crate::exchange::Peer;
 
 /// What is known of a request, or of a connection or datagram that a service has to itself.
 ///
-/// There is one record of each: the thread that serves it, the crew that watches how long that takes, and whoever is told
-/// of it share it. It is written by the loop, and stays as it is from when the crew has it.
+/// There is one record of each: the thread that serves it, the crew that watches how long that takes, and whoever is
+/// told of it share it. It is written by the loop, and stays as it is from when the crew has it.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Its number, unlike that of any other of this process; 0: it has none yet.

@@ -171,9 +171,9 @@ impl Server {
         self.crew.turn(timeout)
     }
 
-    /// The descriptor that another loop watches for the server's sake: readable when a [turn](Self::turn) has something to
-    /// do. What it has to do at some time makes nothing readable: [`until_due`](Self::until_due). `None`: it has ended,
-    /// and its descriptor is closed.
+    /// The descriptor that another loop watches for the server's sake: readable when a [turn](Self::turn) has something
+    /// to do. What it has to do at some time makes nothing readable: [`until_due`](Self::until_due). `None`: it has
+    /// ended, and its descriptor is closed.
     pub fn descriptor(&self) -> Option<RawFd> {
         self.crew.descriptor()
     }

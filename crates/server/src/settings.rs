@@ -55,8 +55,8 @@ impl Default for Timeouts {
 /// takes the request; zero: for ever.
 #[derive(Debug, Clone, Default)]
 pub struct Deadlines {
-    /// Its client is told 504, or is cut off where the answer has begun, and a [`Coroner`](crate::Coroner) is told. What
-    /// the service answers later reaches nobody. Zero.
+    /// Its client is told 504, or is cut off where the answer has begun, and a [`Coroner`](crate::Coroner) is told.
+    /// What the service answers later reaches nobody. Zero.
     pub timeout: Duration,
     /// A [`Coroner`](crate::Coroner) is told; nothing else happens. Zero.
     pub slow: Duration,

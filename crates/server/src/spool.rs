@@ -46,7 +46,8 @@ impl Spool {
             let (sender, receiver) = channel();
             let (folder, crew) = (self.folder.clone(), Weak::clone(&self.crew));
             let run = move || {
-                // Signals are for the main thread; where that cannot be, one of them ends up here as it would without us.
+                // Signals are for the main thread; where that cannot be, one of them ends up here as it would without
+                // us.
                 let _ = stdserve_sys::signals::block_for_crew();
                 work(&folder, &crew, &receiver);
             };

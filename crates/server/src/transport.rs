@@ -61,7 +61,8 @@ impl Transport {
         })
     }
 
-    /// Writes what a file or the connection's end will follow: the kernel holds it back until then, so that they share packets.
+    /// Writes what a file or the connection's end will follow: the kernel holds it back until then, so that they share
+    /// packets.
     pub(crate) fn write_more(&self, from: &[u8]) -> io::Result<usize> {
         retry(|| stdserve_sys::net::send_more(self.as_fd(), from))
     }

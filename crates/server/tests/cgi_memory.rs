@@ -1,5 +1,5 @@
-//! What passes through takes no room in the server. A binary of its own, since it looks at the peak of the process's memory:
-//! other tests beside it would count.
+//! What passes through takes no room in the server. A binary of its own, since it looks at the peak of the process's
+//! memory: other tests beside it would count.
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod support;

@@ -368,7 +368,8 @@ fn heads_in_pieces_count_for_the_common_budget() {
 #[test]
 fn a_spooled_file_is_not_written_over_while_a_client_reads_it() {
     const FIRST: usize = 12 << 20;
-    /// More than the first: it reaches the place in the file where that ended, though sockets and memory take some of it.
+    /// More than the first: it reaches the place in the file where that ended, though sockets and memory take some of
+    /// it.
     const SECOND: usize = 40 << 20;
     /// The client leaves so much of the first part in its socket.
     const UNREAD: usize = 16 << 10;

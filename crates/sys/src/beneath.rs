@@ -1,9 +1,9 @@
 //! Opening files beneath a folder, so that nothing outside of it can be reached.
 //!
 //! The kernel does it where it can: openat2(2) with `RESOLVE_BENEATH` (Linux 5.6) resolves `..` and links and refuses
-//! what would leave the folder, whatever others do to it meanwhile. Elsewhere, and for absolute links that lead back into
-//! the folder, the walk (`walk.rs`) does the same name by name. Both start from a descriptor that was opened once: renaming the
-//! folder, or replacing it, changes nothing.
+//! what would leave the folder, whatever others do to it meanwhile. Elsewhere, and for absolute links that lead back
+//! into the folder, the walk (`walk.rs`) does the same name by name. Both start from a descriptor that was opened once:
+//! renaming the folder, or replacing it, changes nothing.
 
 mod draft;
 mod walk;
@@ -129,8 +129,9 @@ impl Root {
         Status::of(self.resolve(path, OFlags::PATH | OFlags::CLOEXEC)?)
     }
 
-    /// What stands at `path` now, wherever links lead: **only** to be compared with the status of a file that was opened
-    /// beneath the root, and is not to be opened again if nothing has changed. One system call, which opens nothing.
+    /// What stands at `path` now, wherever links lead: **only** to be compared with the status of a file that was
+    /// opened beneath the root, and is not to be opened again if nothing has changed. One system call, which opens
+    /// nothing.
     pub fn glance(&self, path: &[u8]) -> io::Result<Status> {
         let flags = AtFlags::NO_AUTOMOUNT;
         Ok(Status::from_stat(&rustix::fs::statat(&self.folder, non_empty(path), flags)?))
@@ -164,8 +165,8 @@ fn non_empty(path: &[u8]) -> &[u8] {
     if path.is_empty() { b"." } else { path }
 }
 
-/// Whether an error of opening says that there is no file to be read, for reasons that `ErrorKind` does not know: links in a
-/// circle (`ELOOP`), a socket or a device that nobody drives (`ENXIO`, `ENODEV`).
+/// Whether an error of opening says that there is no file to be read, for reasons that `ErrorKind` does not know: links
+/// in a circle (`ELOOP`), a socket or a device that nobody drives (`ENXIO`, `ENODEV`).
 pub fn is_no_file(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO | libc::ENODEV))
 }

@@ -1,10 +1,11 @@
 //! An epoll instance that tells of each interest once, for a loop whose waiting is done elsewhere.
 //!
-//! The toolkit's task scheduler waits in Python (a thread that the interpreter leaves behind must not stand in Rust); this
-//! says what for. Every interest is one-shot: it is told once and then sleeps until it is changed, so that a descriptor
-//! that was closed here while a copy of it lives on in another process is told of once more at most, and never again and
-//! again. The caller's token comes back with what is told, so that what was registered under a number of a descriptor
-//! can be told from what stands under that number now. A bell and a timer make the instance readable by themselves.
+//! The toolkit's task scheduler waits in Python (a thread that the interpreter leaves behind must not stand in Rust);
+//! this says what for. Every interest is one-shot: it is told once and then sleeps until it is changed, so that a
+//! descriptor that was closed here while a copy of it lives on in another process is told of once more at most, and
+//! never again and again. The caller's token comes back with what is told, so that what was registered under a number
+//! of a descriptor can be told from what stands under that number now. A bell and a timer make the instance readable by
+//! themselves.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -40,8 +41,9 @@ impl Interests {
         Ok(Self { epoll, bell, timer: OnceLock::new() })
     }
 
-    /// Tells once of any of `events` (`EPOLLIN`, `EPOLLOUT`) on `fd`, under `token`, which is not [`BELL`]. `EEXIST`: it is
-    /// known already, to be [changed](Self::change). `EPERM`: files of its kind are always ready. `EBADF`: no descriptor.
+    /// Tells once of any of `events` (`EPOLLIN`, `EPOLLOUT`) on `fd`, under `token`, which is not [`BELL`]. `EEXIST`:
+    /// it is known already, to be [changed](Self::change). `EPERM`: files of its kind are always ready. `EBADF`: no
+    /// descriptor.
     pub fn add(&self, fd: RawFd, events: u32, token: u32) -> Result<(), Errno> {
         epoll::add(&self.epoll, borrow(fd)?, data(token), once(events))
     }

@@ -2,8 +2,8 @@
 //!
 //! One module a concern: [sockets that listen](listener), [processes](process), [signals], [messages between
 //! processes](channel), the [scoreboard], [limits], [log files](log_writer) and what loops need ([poller],
-//! [timers], [net], [interests]). Together with the Python crate this is the only place for `unsafe`; every block says why it is
-//! sound.
+//! [timers], [net], [interests]). Together with the Python crate this is the only place for `unsafe`; every block says
+//! why it is sound.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -61,8 +61,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// As [`append`](Self::append), for a thread that must not wait: where a pipe is full, or a terminal is stopped, the
-    /// rest is not written.
+    /// As [`append`](Self::append), for a thread that must not wait: where a pipe is full, or a terminal is stopped,
+    /// the rest is not written.
     pub fn append_at_once(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         /// A reader that is only slow has read something by then.
         const MOMENT: Duration = Duration::from_millis(20);
@@ -280,8 +280,8 @@ impl fmt::Debug for Lines<'_> {
 }
 
 impl Lines<'_> {
-    /// As [`LogWriter::line`], for a line that `render` puts at the end of what is queued, in place. It must be quick, and
-    /// not log.
+    /// As [`LogWriter::line`], for a line that `render` puts at the end of what is queued, in place. It must be quick,
+    /// and not log.
     pub fn add(&mut self, render: impl FnOnce(&mut Vec<u8>)) {
         let queue = &mut *self.queue;
         let start = queue.bytes.len();

@@ -34,8 +34,8 @@ pub fn send_file(socket: BorrowedFd<'_>, file: &File, offset: u64, length: usize
     Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), length)?)
 }
 
-/// Whether the byte at `offset` of a file can be read without waiting for the disk (preadv2(2) with `RWF_NOWAIT`). False
-/// where the file system cannot tell.
+/// Whether the byte at `offset` of a file can be read without waiting for the disk (preadv2(2) with `RWF_NOWAIT`).
+/// False where the file system cannot tell.
 pub fn is_at_hand(file: &File, offset: u64) -> bool {
     let mut byte = [0];
     let flags = rustix::io::ReadWriteFlags::NOWAIT;

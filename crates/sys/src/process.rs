@@ -1,4 +1,5 @@
-//! Processes: ids, waiting, killing, and what the kernel is asked for on behalf of one. [`fork()`] is a file of its own.
+//! Processes: ids, waiting, killing, and what the kernel is asked for on behalf of one. [`fork()`] is a file of its
+//! own.
 
 mod fork;
 mod handle;
@@ -227,7 +228,8 @@ pub fn set_inheritable(fd: std::os::fd::BorrowedFd<'_>, inheritable: bool) -> io
 pub fn fill_standard_streams() -> io::Result<()> {
     loop {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-        // The lowest number that is free (open(2)): the file stays where it fills a gap, and is closed when none is left.
+        // The lowest number that is free (open(2)): the file stays where it fills a gap, and is closed when none is
+        // left.
         if null.as_raw_fd() > 2 {
             return Ok(());
         }

@@ -168,8 +168,8 @@ impl Encoder {
         self.put("</base64></value>\n");
     }
 
-    /// A date in its own words, such as `20260102T03:04:05`. Nobody has checked that it is one: it may have come from the
-    /// wire, so it is escaped like a string.
+    /// A date in its own words, such as `20260102T03:04:05`. Nobody has checked that it is one: it may have come from
+    /// the wire, so it is escaped like a string.
     pub fn date_time(&mut self, text: &str) {
         self.put("<value><dateTime.iso8601>");
         self.escaped(text);

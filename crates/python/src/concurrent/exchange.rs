@@ -1,7 +1,8 @@
 //! What is under `Exchange`: messages by name, to all processes that share the memory, or within this one.
 //!
-//! Nothing here waits, but some milliseconds for its turn to write: who wants to waits for a [`Reader`]'s descriptor in Python. Locks are held with the interpreter's
-//! lock held, and never while Python code may run, so that no fork finds them taken.
+//! Nothing here waits, but some milliseconds for its turn to write: who wants to waits for a [`Reader`]'s descriptor in
+//! Python. Locks are held with the interpreter's lock held, and never while Python code may run, so that no fork finds
+//! them taken.
 
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,8 +20,8 @@ use super::os_error;
 /// `take()` ends when it has so many bytes, in case that messages are large.
 const ENOUGH: usize = 1 << 20;
 
-/// How long the lock of shared memory is waited for with the interpreter's lock held. The others need microseconds each;
-/// where one was stopped, `exchange.py` waits on, and other threads run meanwhile.
+/// How long the lock of shared memory is waited for with the interpreter's lock held. The others need microseconds
+/// each; where one was stopped, `exchange.py` waits on, and other threads run meanwhile.
 const TURN: Duration = Duration::from_millis(2);
 
 /// Where a name's messages are, in one process.
@@ -78,8 +79,8 @@ pub(crate) fn share_exchange_memory() {
 
 /// A name's messages: `Channel(name, *, private=False)`.
 ///
-/// All processes forked from the one in which the first was made share them; `private`: this process alone, and a forked
-/// child begins anew.
+/// All processes forked from the one in which the first was made share them; `private`: this process alone, and a
+/// forked child begins anew.
 #[pyclass(frozen, module = "stdserve._stdserve")]
 pub(crate) struct Channel {
     name: String,
@@ -125,8 +126,8 @@ impl Channel {
         Ok(self.place()?.memory.max_message())
     }
 
-    /// Sends to all readers; never waits for them. `ValueError`: it is longer than `max_message`. `TimeoutError`: another
-    /// process is in the middle of a send, and has been there for 2 ms: perhaps it was stopped.
+    /// Sends to all readers; never waits for them. `ValueError`: it is longer than `max_message`. `TimeoutError`:
+    /// another process is in the middle of a send, and has been there for 2 ms: perhaps it was stopped.
     #[pyo3(signature = (payload, /))]
     fn send(&self, payload: &[u8]) -> PyResult<()> {
         let place = self.place()?;
@@ -140,8 +141,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Tells the readers, in its place among the messages, that `count` are missing at their source; `exact`: no more, no
-    /// less. For private messages only.
+    /// Tells the readers, in its place among the messages, that `count` are missing at their source; `exact`: no more,
+    /// no less. For private messages only.
     #[pyo3(signature = (count, exact, /))]
     fn note_missed(&self, count: u64, exact: bool) -> PyResult<()> {
         if !self.private {
@@ -246,8 +247,8 @@ impl State {
 
 #[pymethods]
 impl Reader {
-    /// Takes at most `most` messages, in order; never waits. A tuple `(count, exact)` stands where messages were missed.
-    /// There may be more when it has taken fewer; none: there is nothing. `ValueError`: the reader is closed.
+    /// Takes at most `most` messages, in order; never waits. A tuple `(count, exact)` stands where messages were
+    /// missed. There may be more when it has taken fewer; none: there is nothing. `ValueError`: the reader is closed.
     #[pyo3(signature = (most = 64, /))]
     fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyList>> {
         let taken = self.state()?.take(py, most)?;

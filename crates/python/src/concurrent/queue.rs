@@ -1,8 +1,8 @@
 //! The state of a `PollableQueue`, and all that is done to it without waiting.
 //!
 //! The Python half (`stdserve/concurrent/queues.py`) waits: each waiting call has a lock of its own, which it holds and
-//! tries to take once more. Whoever wakes it releases that lock. Three lines of such waiters are kept here: for an item,
-//! for room, and for the last task to be done.
+//! tries to take once more. Whoever wakes it releases that lock. Three lines of such waiters are kept here: for an
+//! item, for room, and for the last task to be done.
 //!
 //! # How no wake-up is lost
 //!

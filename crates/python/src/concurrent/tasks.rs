@@ -1,8 +1,9 @@
 //! What `TaskScheduler` has of the operating system: an epoll instance, its bell and its timer.
 //!
 //! Python waits on a copy of its descriptor (`select.epoll`), in C; here descriptors are registered and the waiting is
-//! ended, in system calls that never wait themselves. They are made with the GIL held: a bell that is closed in one thread
-//! while another rings it is either whole or gone, so that no descriptor that has its number afterwards is written to.
+//! ended, in system calls that never wait themselves. They are made with the GIL held: a bell that is closed in one
+//! thread while another rings it is either whole or gone, so that no descriptor that has its number afterwards is
+//! written to.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};

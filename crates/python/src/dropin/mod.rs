@@ -39,9 +39,9 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The engine of one `serve_forever`.
 ///
 /// `descriptor` is the server's socket, of which the engine makes itself a copy. `kind`: "http", "wsgi", "stream" or
-/// "datagram", "xmlrpc". `driver` has the methods that are called: `open` and `serve` for requests, `session` for connections,
-/// `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many may run at
-/// once; 0 where `turn` is called.
+/// "datagram", "xmlrpc". `driver` has the methods that are called: `open` and `serve` for requests, `session` for
+/// connections, `datagram` for datagrams; `application`, `environ` and `log` for an application. `threads`: how many
+/// may run at once; 0 where `turn` is called.
 #[pyclass(frozen, weakref, module = "stdserve._stdserve")]
 pub(crate) struct DropIn {
     server: Server,

@@ -1,7 +1,8 @@
 //! The crew: the threads of a loop, and the state that they share.
 //!
-//! [`baton`] decides, [`handover`] is where the loop lies between two leaders, [`member`] is what a thread does, [`run`] is what a service sees of a cohort, [`watch`] knows
-//! who is in the application since when, [`threads`] makes the threads. All of it stands under one lock, taken for a few instructions at a time; no thread holds it while it
+//! [`baton`] decides, [`handover`] is where the loop lies between two leaders, [`member`] is what a thread does,
+//! [`run`] is what a service sees of a cohort, [`watch`] knows who is in the application since when, [`threads`] makes
+//! the threads. All of it stands under one lock, taken for a few instructions at a time; no thread holds it while it
 //! polls, writes, or runs the application.
 
 pub(crate) mod baton;

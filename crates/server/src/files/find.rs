@@ -78,8 +78,8 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// How long a file must have been left alone before what was read of it is kept, in seconds. The kernel's clock for files
-/// ticks every 10 ms at most; file systems over the network may be off by more.
+/// How long a file must have been left alone before what was read of it is kept, in seconds. The kernel's clock for
+/// files ticks every 10 ms at most; file systems over the network may be off by more.
 const SETTLED: i64 = 2;
 
 enum Fetched {

@@ -1,8 +1,8 @@
 //! Small files in memory.
 //!
-//! What is kept is the content that was read, and the status that the kernel gave of it then. Before it is sent again the
-//! kernel is asked once more (one call): only if nothing has changed is it still good. A file that was changed just before
-//! it was read is not kept, since a further change could fall into the same tick of the kernel's clock.
+//! What is kept is the content that was read, and the status that the kernel gave of it then. Before it is sent again
+//! the kernel is asked once more (one call): only if nothing has changed is it still good. A file that was changed just
+//! before it was read is not kept, since a further change could fall into the same tick of the kernel's clock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

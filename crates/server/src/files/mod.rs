@@ -1,7 +1,7 @@
 //! Static files: a folder as a service.
 //!
-//! [`Files`] answers GET and HEAD with what stands beneath a folder, at the level of a web server made for that: ranges,
-//! conditions, compressed variants, lists of folders, and files brought by PUT or a form where that is wanted.
+//! [`Files`] answers GET and HEAD with what stands beneath a folder, at the level of a web server made for that:
+//! ranges, conditions, compressed variants, lists of folders, and files brought by PUT or a form where that is wanted.
 //!
 //! A request goes through four steps, a module each: what it asks for (`ask`), which file that is (`find`, which
 //! `kept` spares most of the work), what becomes of it (`decide`) and how it is sent (`send`). What can be said to

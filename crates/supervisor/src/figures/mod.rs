@@ -103,8 +103,8 @@ impl Figures {
     fn counted_by(&self, slot: usize, row: &Row) -> Counted {
         let counters = row.counters();
         let cpu = self.kept.get(slot).and_then(|kept| kept.process).map_or(Duration::ZERO, |(_, s)| s.cpu);
-        // Whoever took one has not said that it is through with it. Only the dead are asked: the two figures are not read
-        // at one moment.
+        // Whoever took one has not said that it is through with it. Only the dead are asked: the two figures are not
+        // read at one moment.
         let unfinished = counters.queue_time.count().saturating_sub(counters.app_time.count());
         Counted { counters, unfinished, cpu }
     }

@@ -1,8 +1,8 @@
 //! The figures in Prometheus' text format, version 0.0.4.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>. What concerns a whole group is summed over its
-//! workers; what is told of each worker has a name of its own (`stdserve_worker_…`), so that nobody adds up both. Workers
-//! are named by their place, not by their process, so that a restart makes no new series.
+//! workers; what is told of each worker has a name of its own (`stdserve_worker_…`), so that nobody adds up both.
+//! Workers are named by their place, not by their process, so that a restart makes no new series.
 
 use std::fmt::{self, Display, Write};
 

@@ -272,8 +272,8 @@ pub enum Action {
         /// Which load.
         generation: u64,
     },
-    /// Execute a new server, with the listeners. [`Event::SuccessorExecuted`] or [`Event::SuccessorFailed`] says how that
-    /// went.
+    /// Execute a new server, with the listeners. [`Event::SuccessorExecuted`] or [`Event::SuccessorFailed`] says how
+    /// that went.
     Execute,
     /// The end has begun, and this server goes on: whoever watches this process is to watch that one. Said before
     /// [`Action::CloseListeners`].

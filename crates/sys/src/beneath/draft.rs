@@ -39,8 +39,8 @@ impl Draft<'_> {
         &self.file
     }
 
-    /// Gives the file its name. `replace`: in place of one that has it; else that is an error (`AlreadyExists`). Readers
-    /// see the old file or the new one, never a part. A folder is never replaced.
+    /// Gives the file its name. `replace`: in place of one that has it; else that is an error (`AlreadyExists`).
+    /// Readers see the old file or the new one, never a part. A folder is never replaced.
     pub fn publish(mut self, name: &[u8], replace: bool) -> io::Result<()> {
         if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
             return Err(io::ErrorKind::InvalidInput.into());

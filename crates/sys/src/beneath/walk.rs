@@ -1,8 +1,8 @@
 //! What openat2(2) does beneath a folder, name by name.
 //!
-//! Every folder on the way is held open, and each name is looked up in the one before it without following links. A link
-//! is read and its names are walked like the others; `..` goes back to the folder that is held, never to whatever the
-//! kernel calls its parent by then. So nothing that others rename meanwhile can lead outside.
+//! Every folder on the way is held open, and each name is looked up in the one before it without following links. A
+//! link is read and its names are walked like the others; `..` goes back to the folder that is held, never to whatever
+//! the kernel calls its parent by then. So nothing that others rename meanwhile can lead outside.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

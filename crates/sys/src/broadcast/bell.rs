@@ -1,9 +1,9 @@
 //! Counting a record and waking who waits for it, in one step.
 //!
-//! Both are the same word, the futex. Where nobody waits it is a plain addition; where somebody does the kernel adds and
-//! wakes in one call (`FUTEX_WAKE_OP`, futex(2)), so that no writer can be killed between the two. Whether somebody
-//! waits is said under the lock, as the writer reads it under the lock: it cannot change in between. A wake-up takes the
-//! sign down; whoever goes on waiting puts it up again. So a waiter that has died costs one wake-up, and no more.
+//! Both are the same word, the futex. Where nobody waits it is a plain addition; where somebody does the kernel adds
+//! and wakes in one call (`FUTEX_WAKE_OP`, futex(2)), so that no writer can be killed between the two. Whether somebody
+//! waits is said under the lock, as the writer reads it under the lock: it cannot change in between. A wake-up takes
+//! the sign down; whoever goes on waiting puts it up again. So a waiter that has died costs one wake-up, and no more.
 
 #[cfg(all(test, loom))]
 use loom::sync::atomic::Ordering;

@@ -2,8 +2,8 @@
 //!
 //! A **record** is a message: its name's index and its length (and, in the highest bit, whether it is a note of a gap),
 //! its number among its name's, a link to the record before it of the same name, a link to the one after it, and the
-//! bytes. All is counted in words of eight bytes, and so are positions: the first word ever written is 0, the ring holds
-//! the last ones. A link is a position plus one; 0: none.
+//! bytes. All is counted in words of eight bytes, and so are positions: the first word ever written is 0, the ring
+//! holds the last ones. A link is a position plus one; 0: none.
 //!
 //! The processes that share the memory may die at any point, so nothing in it is trusted: an index is looked up, a
 //! length is compared, a link must lead the right way, and a position is reduced to a place in the ring.

@@ -38,8 +38,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps memory for a ring of so many bytes, in whole pages. Pages that are never used take no memory. `shared`: with
-    /// every process that is forked from now on; else a child gets a copy.
+    /// Maps memory for a ring of so many bytes, in whole pages. Pages that are never used take no memory. `shared`:
+    /// with every process that is forked from now on; else a child gets a copy.
     pub(super) fn new(bytes: usize, shared: bool) -> io::Result<Self> {
         let bytes = rounded(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let words = bytes / size_of::<u64>();

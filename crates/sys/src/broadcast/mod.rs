@@ -4,8 +4,8 @@
 //! turns under a `lock` that outlives them; readers take none: each goes its own way, and sees by itself that it was
 //! overtaken, and by how many messages. So a reader that is slow costs nothing, and one that is killed neither.
 //!
-//! `layout` is what stands in the memory, `names` the table of names, `writing` and `reading` what is done with records;
-//! these are pure and know nothing of processes. `mapping` makes the memory, `bell` wakes, `waiting` is for
+//! `layout` is what stands in the memory, `names` the table of names, `writing` and `reading` what is done with
+//! records; these are pure and know nothing of processes. `mapping` makes the memory, `bell` wakes, `waiting` is for
 //! descriptors, and `process` what a process has of all this.
 
 mod bell;

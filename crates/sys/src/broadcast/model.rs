@@ -1,4 +1,5 @@
-//! The kernel and the mapping as loom sees them, and what it is to find: a wake-up that is lost, a message that is torn.
+//! The kernel and the mapping as loom sees them, and what it is to find: a wake-up that is lost, a message that is
+//! torn.
 
 use std::io;
 use std::time::Duration;

@@ -90,9 +90,9 @@ impl Cursor {
     }
 
     /// The next message, or how many are missing before it. `make` is told a message's length and what copies it; what
-    /// it makes is thrown away where the message was overwritten meanwhile. `None`: there is nothing (or the writers are
-    /// so fast that not one message could be copied: [`is_behind`](Self::is_behind) tells). After an error of `make` the
-    /// message is still there.
+    /// it makes is thrown away where the message was overwritten meanwhile. `None`: there is nothing (or the writers
+    /// are so fast that not one message could be copied: [`is_behind`](Self::is_behind) tells). After an error of
+    /// `make` the message is still there.
     pub(super) fn next<T, E>(
         &mut self,
         layout: &Layout<'_>,

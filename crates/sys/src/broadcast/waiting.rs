@@ -23,7 +23,8 @@ use loom::sync::{Mutex, MutexGuard};
 use super::kernel::Descriptor;
 use super::{Cursor, Memory};
 
-/// How long a reader that has nothing waits for the lock of the writers: longer only where one was stopped in the middle.
+/// How long a reader that has nothing waits for the lock of the writers: longer only where one was stopped in the
+/// middle.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The readers of a process that may be waited for.
@@ -117,9 +118,9 @@ impl Post {
         Ok(())
     }
 
-    /// For readers that are quiet and could not say that they wait, as a writer was stopped with the lock: a thread waits
-    /// for it. A descriptor that were readable instead would have its reader try without an end. False: no thread can
-    /// be had.
+    /// For readers that are quiet and could not say that they wait, as a writer was stopped with the lock: a thread
+    /// waits for it. A descriptor that were readable instead would have its reader try without an end. False: no thread
+    /// can be had.
     #[cfg(not(all(test, loom)))]
     fn expect_later(&'static self, memory: &'static Memory) -> bool {
         let mut inner = self.lock();

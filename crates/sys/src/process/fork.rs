@@ -129,7 +129,8 @@ pub fn fork(hooks: &mut dyn ForkHooks) -> Result<Fork, ForkError> {
     Ok(result?)
 }
 
-/// Forks a process that has one thread, or whose `others` are left behind, so that the child's parent is not this process but its subreaper (or pid 1).
+/// Forks a process that has one thread, or whose `others` are left behind, so that the child's parent is not this
+/// process but its subreaper (or pid 1).
 ///
 /// `announce` is called in this process with the child's id, before the child goes on: what it sends to the subreaper
 /// arrives before the child can end. Where it fails the child ends at once. The hooks stand around the whole

@@ -9,9 +9,9 @@
 //! kernel would mark the parent as not dumpable (`PR_SET_DUMPABLE`, prctl(2)).
 //!
 //! What the program starts with: unless it is to stay in the server's own, a session and with it a process group of its
-//! own, so that it and what it starts can be ended together and none of them can ask questions on the server's terminal;
-//! the three standard streams, the descriptors that are handed to it and no others; every signal with its default action
-//! and none blocked.
+//! own, so that it and what it starts can be ended together and none of them can ask questions on the server's
+//! terminal; the three standard streams, the descriptors that are handed to it and no others; every signal with its
+//! default action and none blocked.
 //!
 //! It is not told to die with its parent (`PR_SET_PDEATHSIG`): the kernel means the *thread* that started it, and a
 //! thread of the crew may end long before its process does.
@@ -429,8 +429,8 @@ impl Child {
         self.pid
     }
 
-    /// A descriptor that is readable once the process has ended (`pidfd_open(2)`); `None` where the kernel has none: ask
-    /// [`has_ended`](Self::has_ended) from time to time.
+    /// A descriptor that is readable once the process has ended (`pidfd_open(2)`); `None` where the kernel has none:
+    /// ask [`has_ended`](Self::has_ended) from time to time.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }

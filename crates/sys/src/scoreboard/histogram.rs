@@ -5,8 +5,8 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the ranges, in nanoseconds: 10 µs to 60 s, about one for each doubling. What took longer than the
-/// last is in one more range.
+/// The upper bounds of the ranges, in nanoseconds: 10 µs to 60 s, about one for each doubling. What took longer than
+/// the last is in one more range.
 pub const BOUNDS: [u64; 21] = [
     10_000,
     25_000,

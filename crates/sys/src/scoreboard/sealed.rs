@@ -1,7 +1,8 @@
 //! A record in shared memory that is read whole or not at all: one writes, others read, nobody waits.
 //!
-//! A sequence lock: the number is odd while the record is being written, and another one afterwards. A reader that finds
-//! it odd, or changed while it read, has nothing. So a writer that dies halfway leaves a record that nobody believes.
+//! A sequence lock: the number is odd while the record is being written, and another one afterwards. A reader that
+//! finds it odd, or changed while it read, has nothing. So a writer that dies halfway leaves a record that nobody
+//! believes.
 
 use std::array;
 #[cfg(not(all(test, loom)))]

@@ -189,8 +189,8 @@ impl Files {
         None
     }
 
-    /// The file whose queue is next, if it has something or is done. Without an order they come in turns, so that no file
-    /// waits for another to end.
+    /// The file whose queue is next, if it has something or is done. Without an order they come in turns, so that no
+    /// file waits for another to end.
     fn pick(&self, state: &State) -> Option<usize> {
         let is_ready = |queue: &Queue| queue.done || !queue.batches.is_empty();
         if self.search.ordered {

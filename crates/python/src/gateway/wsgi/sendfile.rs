@@ -52,7 +52,8 @@ pub(super) struct Handed {
 }
 
 impl SendFile {
-    /// As the options say; `None` where they name no folder. Files that may not be sent, or cannot be read, are told to `log`.
+    /// As the options say; `None` where they name no folder. Files that may not be sent, or cannot be read, are told to
+    /// `log`.
     pub(crate) fn new(options: &WsgiOptions, log: Arc<dyn Log>) -> io::Result<Option<Self>> {
         let mut roots = Vec::new();
         for root in &options.sendfile_roots {

@@ -55,8 +55,8 @@ impl Order {
     }
 }
 
-/// As people count: without regard to case, and `file9` before `file10`. Names that are alike in this stand in the order
-/// of their bytes.
+/// As people count: without regard to case, and `file9` before `file10`. Names that are alike in this stand in the
+/// order of their bytes.
 fn natural(a: &[u8], b: &[u8]) -> Ordering {
     let (mut left, mut right) = (a, b);
     loop {
