@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from stdserve.concurrent import TaskScheduler
 
+from support.disks import small_file_system
 from support.gate import Gate
 from support.serving import Serve, Served, starter
 
@@ -40,6 +41,16 @@ def short_path() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="stdserve-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for two MiB."""
+    try:
+        with small_file_system(tmp_path / "small") as folder:
+            yield folder
+    except PermissionError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

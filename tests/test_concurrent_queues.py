@@ -387,27 +387,33 @@ def test_nothing_is_lost_or_doubled_between_many_threads() -> None:
             assert counts == sorted(counts)
 
 
+@contextlib.contextmanager
+def signalled_while_it_waits(handler: Callable[..., object]) -> Iterator[None]:
+    """`handler` is called for a signal that comes once this thread waits."""
+    main = threading.current_thread()
+
+    def send() -> None:
+        until(lambda: waits(main), "it waits")
+        signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    try:
+        sender = threading.Thread(target=send)
+        sender.start()
+        yield
+        sender.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
 def test_an_interrupted_wait_leaves_nothing_behind() -> None:
     pollable = PollableQueue[int]()
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    main = threading.current_thread()
-    previous = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-
-        def send() -> None:
-            until(lambda: waits(main), "it waits")
-            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        with pytest.raises(KeyboardInterrupt):
-            pollable.get()
-        sender.join()
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
+    with signalled_while_it_waits(interrupt), pytest.raises(KeyboardInterrupt):
+        pollable.get()
     with in_thread(pollable.get) as got:
         pollable.put(1)
     assert got == [1]
@@ -416,20 +422,8 @@ def test_an_interrupted_wait_leaves_nothing_behind() -> None:
 
 def test_a_signal_handler_may_put_into_the_queue_that_the_thread_waits_for() -> None:
     pollable = PollableQueue[int]()
-    main = threading.current_thread()
-    previous = signal.signal(signal.SIGUSR1, lambda *_: pollable.put(1))
-    try:
-
-        def send() -> None:
-            until(lambda: waits(main), "it waits")
-            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
-
-        sender = threading.Thread(target=send)
-        sender.start()
+    with signalled_while_it_waits(lambda *_: pollable.put(1)):
         assert pollable.get(timeout=60) == 1
-        sender.join()
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
 
 
 def test_an_item_may_use_the_queue_when_it_is_let_go_of() -> None:

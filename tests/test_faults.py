@@ -6,14 +6,13 @@ import errno
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from support import proc
-from support.disks import fill, small_file_system
+from support.disks import fill
 from support.gate import Gate
 from support.load import Steady, clients, send_all
 from support.serving import Serve, clean_environment
@@ -128,16 +127,6 @@ def cpu(pid: int) -> float:
     one = proc.stat(pid)
     assert one is not None
     return one.cpu_seconds
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for two MiB."""
-    try:
-        with small_file_system(tmp_path / "small") as folder:
-            yield folder
-    except PermissionError as error:
-        pytest.skip(str(error))
 
 
 def test_a_full_disk_while_a_body_is_spooled(serve: Serve, gate: Gate, small_disk: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.gate import Gate
-from support.serving import Serve, Served, clean_environment, command
+from support.serving import Serve, Served, run_command
 from support.waiting import until
 
 #: Each function notes its name, its process and what it was given.
@@ -80,16 +80,7 @@ def start(serve: Serve, notes: Notes, text: str, name: str = "gunicorn.conf.py",
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command(), *arguments],
-        cwd=folder,
-        env=clean_environment({"NOTES": str(folder / "notes")}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(*arguments, cwd=folder, env={"NOTES": str(folder / "notes")})
 
 
 def test_functions_are_called_in_their_processes_in_gunicorn_s_order(serve: Serve, notes: Notes) -> None:

@@ -6,29 +6,18 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from support.disks import fill, small_file_system
+from support.disks import fill
 from support.lossless import SteadyLoad
 from support.serving import Serve
 from support.waiting import until
 from support.wire import Client
 
 NOTICE = re.compile(r"^stdserve: (\d+) log lines were not written$", re.MULTILINE)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for two MiB."""
-    try:
-        with small_file_system(tmp_path / "small") as folder:
-            yield folder
-    except PermissionError as error:
-        pytest.skip(str(error))
 
 
 def said(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.serving import Serve, clean_environment, command
+from support.serving import Serve, run_command
 from support.waiting import until
 
 APPLICATION = """
@@ -53,16 +53,7 @@ def make(folder: Path, inner: str = "", version: str = "first") -> None:
 
 
 def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command(), "--bind", "127.0.0.1:0", "--workers", "1", *options, "shop:app"],
-        cwd=folder,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command("--bind", "127.0.0.1:0", "--workers", "1", *options, "shop:app", cwd=folder)
 
 
 def test_the_application_is_imported_once_for_all_workers(serve: Serve, tmp_path: Path) -> None:

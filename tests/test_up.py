@@ -7,14 +7,13 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import xmlrpc.client
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.serving import APPS, PANIC, Serve, Served, clean_environment, command
+from support.serving import Serve, Served, run_command
 from support.waiting import PATIENCE, until
 from support.wire import Client, Response
 
@@ -116,21 +115,6 @@ def folder(at: Path, text: str) -> Path:
     script.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfrom a script'\n")
     script.chmod(0o755)
     return at
-
-
-def run(at: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in that folder, up to its own end."""
-    ended = subprocess.run(
-        [*command(), "up", *arguments],
-        env=clean_environment(),
-        cwd=at,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert not PANIC.search(ended.stderr), ended.stderr
-    return ended
 
 
 def port(server: Served, group: str) -> int:
@@ -268,14 +252,16 @@ def test_an_application_that_cannot_be_loaded_ends_all(up: Start) -> None:
 
 def test_check_config_loads_every_service(short_path: Path) -> None:
     """And says of each that it can be served."""
-    ended = run(folder(short_path, APART), "--check-config")
+    ended = run_command("up", "--check-config", cwd=folder(short_path, APART))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         "shapes:app can be served",
         "public can be served",
         "shapes:app can be served",
     ]
-    ended = run(folder(short_path, APART.replace('files = "public"', 'files = "missing"')), "--check-config")
+    ended = run_command(
+        "up", "--check-config", cwd=folder(short_path, APART.replace('files = "public"', 'files = "missing"'))
+    )
     assert ended.returncode == 2
     assert "missing" in ended.stderr
 
@@ -300,15 +286,15 @@ def test_check_config_loads_every_service(short_path: Path) -> None:
 )
 def test_what_cannot_stand_together_is_refused(text: str, message: str, short_path: Path) -> None:
     """With the file, the line, the key and what to do; exit code 2."""
-    ended = run(folder(short_path, text))
+    ended = run_command("up", cwd=folder(short_path, text))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(message), ended.stderr
 
 
 def test_print_config_can_be_used_as_the_file(short_path: Path) -> None:
     """What it prints says the same again."""
-    first = run(folder(short_path, APART), "--print-config")
-    second = run(folder(short_path, first.stdout), "--print-config")
+    first = run_command("up", "--print-config", cwd=folder(short_path, APART))
+    second = run_command("up", "--print-config", cwd=folder(short_path, first.stdout))
     assert (first.returncode, second.returncode) == (0, 0)
 
     def values(text: str) -> list[str]:
@@ -320,13 +306,6 @@ def test_print_config_can_be_used_as_the_file(short_path: Path) -> None:
 
 def test_the_applications_are_found_as_ever() -> None:
     """A file in another folder names modules of the folder where the command is started."""
-    ended = subprocess.run(
-        [*command(), "up", "--check-config", "--config", "/dev/stdin"],
-        env=clean_environment(),
-        cwd=APPS,
-        input='[services.a]\napp = "shapes:app"\n',
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    settings = '[services.a]\napp = "shapes:app"\n'
+    ended = run_command("up", "--check-config", "--config", "/dev/stdin", stdin=settings)
     assert (ended.returncode, ended.stdout) == (0, "shapes:app can be served\n")

@@ -10,30 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from support.serving import APPS, PANIC, Serve, clean_environment, command
+from support.serving import Serve, run_command
 
 VERBS = ["serve", "files", "cgi", "rpc", "tcp", "udp", "up", "run"]
-
-
-def run(*arguments: str, cwd: Path = APPS) -> subprocess.CompletedProcess[str]:
-    """The command, up to its own end."""
-    ended = subprocess.run(
-        [*command(), *arguments],
-        env=clean_environment(),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert not PANIC.search(ended.stderr), ended.stderr
-    return ended
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_help_of_its_own(verb: str) -> None:
     """It is printed on standard output, and begins with how the verb is used."""
-    ended = run(verb, "--help")
+    ended = run_command(verb, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"Usage: stdserve {'[serve]' if verb == 'serve' else verb}" in ended.stdout
     assert ("--spa" in ended.stdout) == (verb == "files")
@@ -51,7 +36,7 @@ def test_usage_errors_are_2_and_say_what_to_do() -> None:
         (["udp", "a:H", "-b", "tcp://:1"], "error: --bind: `tcp://0.0.0.0:1` is for connections"),
         (["up"], "error: there is no stdserve.toml"),
     ]:
-        ended = run(*arguments)
+        ended = run_command(*arguments)
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr.startswith(message), ended.stderr
 
@@ -62,7 +47,7 @@ def test_a_folder_that_is_not_there_is_refused_at_the_start(
     verb: str, check: list[str], tmp_path: Path
 ) -> None:
     """No worker is started for it: one line, and the exit code of a usage error."""
-    ended = run(verb, "missing", "--bind=127.0.0.1:0", *check, cwd=tmp_path)
+    ended = run_command(verb, "missing", "--bind=127.0.0.1:0", *check, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "missing" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
@@ -85,8 +70,8 @@ def test_a_folder_is_named_by_its_place_or_in_the_file(serve: Serve, tmp_path: P
 
 def test_passwords_stay_out_of_what_is_printed(tmp_path: Path) -> None:
     """Neither --print-config nor an error shows one."""
-    shown = run("files", "--auth", "ann:hunter2", "--print-config", cwd=tmp_path)
-    wrong = run("files", "--auth", "hunter2", cwd=tmp_path)
+    shown = run_command("files", "--auth", "ann:hunter2", "--print-config", cwd=tmp_path)
+    wrong = run_command("files", "--auth", "hunter2", cwd=tmp_path)
     assert (shown.returncode, wrong.returncode) == (0, 2)
     assert "hunter2" not in shown.stdout + wrong.stderr
 
@@ -130,7 +115,7 @@ def test_pairs_are_a_mapping_in_python(serve: Serve, tmp_path: Path) -> None:
 def test_completions_offer_what_the_verb_takes(words: str, offered: str, tmp_path: Path) -> None:
     """The script for bash, run by bash."""
     script = tmp_path / "completions.bash"
-    script.write_text(run("completions", "bash").stdout)
+    script.write_text(run_command("completions", "bash").stdout)
     last = len(words.split()) - 1
     program = f"""
         . {script}

@@ -58,6 +58,23 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept
 
 
+def run_command(
+    *arguments: str, cwd: Path = APPS, env: Mapping[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The command, up to its own end; `env`: what is said beside the clean environment."""
+    ended = subprocess.run(
+        [*command(), *arguments],
+        env=clean_environment(env),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert not PANIC.search(ended.stderr), ended.stderr
+    return ended
+
+
 def options(values: Mapping[str, object]) -> list[str]:
     """`keep_alive=5` as `--keep-alive=5`; True as `--x`, False as `--no-x`, a list as a repeated option."""
     found = []
