@@ -114,6 +114,7 @@ def test_accepting_resumes_when_descriptors_ran_out(serve: Serve) -> None:
         # A spinning server would burn all of this second; the others are what it would spin on.
         assert not held[-1].readable(1.0)
         assert cpu(worker) - used < 0.5
+        server.log.wait("cannot accept")
         assert server.log.text.count("cannot accept") == 1, "it is said once, and not with every attempt"
         assert first.ask("/hello").status == 200, "connections that were accepted go on"
         for client in held[:60]:

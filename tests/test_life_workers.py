@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_max_requests_under_load_loses_nothing(serve: Serve) -> None:
         counts = load.end()
     assert counts.failed == {}
     assert counts.good == counts.sent
-    assert re.search(r"info: worker [0-9]+ is replaced: it has answered [0-9]+ requests", server.log.text)
+    server.log.wait(r"info: worker [0-9]+ is replaced: it has answered [0-9]+ requests")
 
 
 def test_max_lifetime_replaces_a_worker_that_finishes_what_runs(serve: Serve, gate: Gate) -> None:

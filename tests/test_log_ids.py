@@ -106,7 +106,7 @@ def test_a_name_that_is_no_header(serve: Serve, name: str) -> None:
     """Is said at once."""
     server = serve("shapes:app", "--request-id-header", name)
     assert server.wait_exit() == 2
-    assert "--request-id-header" in server.log.text
+    assert "--request-id-header" in server.log.wait_end()
 
 
 def test_without_the_option_no_header_tells_it(serve: Serve) -> None:

@@ -199,12 +199,13 @@ def test_python_s_logging_is_configured(serve: Serve, tmp_path: Path, kind: str)
     assert server.get("/?apples").text == "20"
     assert server.stop() == 0
     assert (tmp_path / "shop.log").read_text() == "shop: sold apples\n"
-    assert "sold" not in server.log.text
+    assert "sold" not in server.log.wait_end()
 
 
 def test_a_configuration_of_logging_that_is_wrong_is_said(serve: Serve, tmp_path: Path) -> None:
     """With the code of an application that cannot be loaded."""
     server = serve("shapes:app", "--log-config", str(tmp_path / "missing.ini"))
     assert server.wait_exit() == 4
-    assert "Python's logging cannot be configured" in server.log.text
-    assert "there is no such file" in server.log.text
+    said = server.log.wait_end()
+    assert "Python's logging cannot be configured" in said
+    assert "there is no such file" in said

@@ -64,7 +64,7 @@ def test_a_log_that_cannot_be_opened_is_said_at_once(serve: Serve, option: str) 
     """With the option's name, and code 2."""
     server = serve("shapes:app", option, "/nonexistent/log")
     assert server.wait_exit() == 2
-    assert f"{option}: /nonexistent/log: " in server.log.text
+    assert f"{option}: /nonexistent/log: " in server.log.wait_end()
 
 
 def test_the_error_log_may_be_a_file(serve: Serve, tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_the_error_log_may_be_a_file(serve: Serve, tmp_path: Path) -> None:
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert "ending" in path.read_text()
-    assert server.log.text == ""
+    assert server.log.wait_end() == ""

@@ -261,4 +261,4 @@ def test_many_clients_at_once(serve: Serve) -> None:
 def test_what_is_no_handler_class_is_refused(serve: Serve) -> None:
     server = serve("handlers:NOTHING", "tcp")
     assert server.wait_exit() != 0
-    assert "a int is no handler class" in server.log.text
+    assert "a int is no handler class" in server.log.wait_end()

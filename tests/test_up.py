@@ -137,7 +137,7 @@ def test_services_with_listeners_of_their_own_have_workers_of_their_own(up: Star
     assert ask(server, "static", "/name.txt").text == "from a file"
     assert ask(server, "shop", "/name.txt").status == 404
     assert len(server.wait_workers(4)) == 4
-    assert "http+unix" in server.log.text or "local.sock" in server.log.text
+    server.log.wait("http\\+unix|local.sock")
     assert server.stop() == 0
 
 
@@ -247,7 +247,7 @@ def test_an_application_that_cannot_be_loaded_ends_all(up: Start) -> None:
     """Exit code 4, as for one application alone."""
     server = up(APART.replace("shapes:app", "broken_import", 1))
     assert server.wait_exit() == 4
-    assert "broken_import" in server.log.text
+    assert "broken_import" in server.log.wait_end()
 
 
 def test_check_config_loads_every_service(short_path: Path) -> None:
