@@ -146,7 +146,8 @@ impl FormReader {
                 State::Head => {
                     let end = match memmem::find(rest, b"\r\n\r\n") {
                         Some(at) if at <= LARGEST_HEAD => at,
-                        None if rest.len() <= LARGEST_HEAD => return Ok((done, FormEvent::Incomplete)),
+                        // The blank line behind the largest head may have come in part.
+                        None if rest.len() < LARGEST_HEAD + 4 => return Ok((done, FormEvent::Incomplete)),
                         _ => return Err(FormError::HeadTooLarge),
                     };
                     let part = part(&rest[..end]).ok_or(FormError::Disposition)?;
@@ -311,8 +312,20 @@ mod tests {
             read(b"--xy\r\nContent-Disposition: attachment; name=a\r\n\r\n", 99),
             Err(FormError::Disposition)
         );
-        let huge = [b"--xy\r\n", &[b'a'; LARGEST_HEAD + 1][..]].concat();
+        let huge = [b"--xy\r\n", &[b'a'; LARGEST_HEAD + 4][..]].concat();
         assert_eq!(read(&huge, 999), Err(FormError::HeadTooLarge));
+    }
+
+    #[test]
+    fn the_largest_head_is_not_too_large_where_it_comes_in_pieces() {
+        let field = b"Content-Disposition: form-data; name=a\r\nA: ";
+        for (longer, well) in [(0, true), (1, false)] {
+            let filler = vec![b'a'; LARGEST_HEAD - field.len() + longer];
+            let body = [b"--xy\r\n", &field[..], &filler, b"\r\n\r\n\r\n--xy--"].concat();
+            for step in (1..9).chain([body.len()]) {
+                assert_eq!(read(&body, step).is_ok(), well, "{longer} {step}");
+            }
+        }
     }
 
     #[test]
