@@ -330,6 +330,20 @@ def test_limits_hold_for_a_block() -> None:
     assert lines[6:] == ["seconds must be 0 or more, not -1", "True"]
 
 
+def test_a_runtime_beyond_all_numbers_leaves_the_handler_of_the_signal() -> None:
+    """Whatever it is that the limit cannot be set for."""
+    done = run(
+        """
+        before = signal.getsignal(signal.SIGXCPU)
+        try:
+            set_max_runtime(1e30)
+        except OverflowError:
+            print(signal.getsignal(signal.SIGXCPU) == before)
+        """
+    )
+    assert done.stdout == "True\n", done
+
+
 def test_a_runtime_is_set_in_the_main_thread() -> None:
     """Signals are handled nowhere else; it says so, and changes nothing."""
     done = run(

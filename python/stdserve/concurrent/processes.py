@@ -240,19 +240,22 @@ def set_max_runtime(seconds: float) -> Limit:
     def exceeded(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(f"the time is up: {seconds:g} s of processor time are used")
 
+    def put_back() -> None:
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL if handler is None else handler)
+
     usage = resource.getrusage(resource.RUSAGE_SELF)
     most = math.ceil(usage.ru_utime + usage.ru_stime + seconds)
     # First: the signal can come at once.
     handler = signal.signal(signal.SIGXCPU, exceeded)
     try:
         before = _lower(resource.RLIMIT_CPU, most, "s of processor time")
-    except ValueError:
-        signal.signal(signal.SIGXCPU, handler)
+    except BaseException:
+        put_back()
         raise
 
     def undo() -> None:
         _restore(resource.RLIMIT_CPU, before)
-        signal.signal(signal.SIGXCPU, signal.SIG_DFL if handler is None else handler)
+        put_back()
 
     return Limit(undo)
 
