@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -322,6 +323,26 @@ def test_close_ends_tasks(caplog: pytest.LogCaptureFixture) -> None:
     for call in (scheduler.run, scheduler.turn, scheduler.fileno, lambda: scheduler.new_task(nothing())):
         with pytest.raises(RuntimeError, match="closed"):
             call()
+
+
+def test_a_task_that_comes_while_the_scheduler_is_closed_is_refused() -> None:
+    """Else nobody would ever run or cancel it: `close()` and `new_task()` have both looked already."""
+
+    class Closes(str):
+        def __bool__(self) -> bool:
+            scheduler.close()
+            return True
+
+    scheduler = TaskScheduler()
+    with pytest.raises(RuntimeError, match="closed"):
+        scheduler.new_task(nothing(), name=Closes("late"))
+    assert scheduler.tasks == ()
+
+
+def test_without_epoll_it_says_who_took_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(select, "epoll")
+    with TaskScheduler() as scheduler, pytest.raises(RuntimeError, match="gevent"):
+        scheduler.run(forever=True)
 
 
 def test_descriptors_come_back_without_close() -> None:

@@ -72,6 +72,11 @@ class Descriptors:
     """An epoll instance and those who wait for it."""
 
     def __init__(self) -> None:
+        if not hasattr(select, "epoll"):
+            raise RuntimeError(
+                "a TaskScheduler waits by select.epoll, which gevent has patched away: "
+                "it would hold up all greenlets"
+            )
         self._interests = Interests()
         self._epoll = select.epoll.fromfd(os.dup(self._interests.fileno()))
         self._watches: dict[int, Watch] = {}

@@ -114,6 +114,9 @@ class TaskScheduler:
             if self._tasks.setdefault(generator, task) is not task:
                 raise ValueError(f"{generator!r} is a task already")
             self._post(self._begin, task, 0)
+            if self._closed and self._tasks.get(generator) is task:
+                # Meanwhile: `close()` may not have seen it.
+                raise RuntimeError("the scheduler is closed")
         except BaseException:
             # A signal's handler has raised it: nobody will know of the task.
             if self._tasks.get(generator) is task:
