@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -28,7 +29,7 @@ from stdserve.concurrent import (
     Worker,
 )
 
-from support.waiting import until
+from support.waiting import PATIENCE, until
 
 
 class Collector(Actor[Any]):
@@ -54,7 +55,9 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[threading.ExceptHookArgs]:
     return seen
 
 
-def test_a_million_messages_arrive_in_their_order() -> None:
+def test_many_messages_arrive_in_their_order() -> None:
+    many = 100_000
+
     class Counter(Actor[int]):
         following = 0
 
@@ -64,9 +67,9 @@ def test_a_million_messages_arrive_in_their_order() -> None:
                 self.following += 1
 
     with Counter() as counter:
-        for number in range(1_000_000):
+        for number in range(many):
             counter.send(number)
-    assert counter.following == 1_000_000
+    assert counter.following == many
 
 
 def test_messages_of_many_threads_arrive_each_in_its_order() -> None:
@@ -249,6 +252,35 @@ def test_a_thread_that_cannot_be_had_leaves_the_actor_as_it_was(monkeypatch: pyt
     with collector:
         collector.send(1)
     assert collector.received == [1]
+
+
+def test_a_start_that_a_signal_interrupts_begins_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while `start()` waits for the thread, which runs already."""
+    wait = threading.Event.wait
+
+    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
+        monkeypatch.undo()
+        wait(event, timeout)
+        raise KeyboardInterrupt
+
+    class Teller(Collector):
+        def run(self) -> None:
+            threads.append(threading.current_thread())
+            super().run()
+
+    threads: list[threading.Thread] = []
+    actor = Teller()
+    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        actor.start()
+    # It may run, or may not have come so far and be started again: but once.
+    with contextlib.suppress(RuntimeError):
+        actor.start()
+    actor.send("heard")
+    actor.close()
+    assert actor.join(PATIENCE)
+    assert actor.received == ["heard"]
+    assert len(threads) == 1
 
 
 def test_an_actor_is_attached_to_an_exchange() -> None:

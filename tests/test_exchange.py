@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stdserve.concurrent import Exchange, Missed, ShutDown, Subscription, _forks, get_exchange
+from stdserve.concurrent import Exchange, Missed, ShutDown, Subscription, _forks, _subscription, get_exchange
 
 from support.exchanges import Keep, all_there, ask, deliver, new_name, operations
 from support.serving import Serve
@@ -501,6 +501,82 @@ def test_a_signal_handler_in_the_middle_of_a_get(kind: str) -> None:
     subscription.close()
 
 
+@pytest.mark.parametrize("done", ["close", "get"])
+def test_a_signal_handler_that_empties_a_full_subscription_in_the_middle_of_a_send(done: str) -> None:
+    """Between that it is found full and that the oldest message gives way."""
+    exchange = new("nameless")
+    subscription = exchange.subscribe(maxsize=2)
+    handlers = [subscription.close if done == "close" else subscription.get_nowait] * 2
+
+    class Emptied(collections.deque[Any]):
+        def __len__(self) -> int:
+            length = super().__len__()
+            if length == 2:
+                now = handlers.copy()
+                handlers.clear()
+                for handler in now:
+                    handler()
+            return length
+
+    reader: Any = subscription._reader
+    reader._items = Emptied()
+    for number in range(4):
+        exchange.send(number)
+    assert not handlers
+    if done == "get":
+        assert [subscription.get_nowait() for _ in range(2)] == [2, 3]
+
+
+def test_what_is_lost_by_a_signal_handler_in_the_middle_of_a_get_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It sends while the thread is just told of what was lost before."""
+    exchange = new("nameless")
+    with exchange.subscribe(maxsize=1) as subscription:
+        exchange.send(1)
+        exchange.send(2)
+
+        def interrupted(count: int) -> Missed:
+            monkeypatch.undo()
+            exchange.send(3)
+            return Missed(count)
+
+        monkeypatch.setattr(_subscription, "Missed", interrupted)
+        got = [subscription.get_nowait() for _ in range(3)]
+    assert got == [Missed(1), Missed(1), 3]
+
+
+@pytest.mark.parametrize("kind", ["nameless", "named"])
+def test_a_closed_subscription_that_another_thread_looked_at_when_forked(kind: str) -> None:
+    """Its lock is held by a thread that the child does not have."""
+    subscription = new(kind).subscribe()
+    subscription.close()
+    held, forked = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with subscription._lock:
+            held.set()
+            forked.wait(PATIENCE)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    held.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(round(PATIENCE))
+        try:
+            subscription.close()
+            subscription.get_nowait()
+        except ShutDown:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    forked.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_signal_handler_that_closes_in_the_middle_of_a_get() -> None:
     """Between that messages are taken in advance and that the first of them is handed out."""
     exchange = new("named")
@@ -594,6 +670,46 @@ def test_a_task_of_several_blocks_is_attached_until_the_last_ends(exchange: Exch
         arrives("last", twice)
     assert keep.messages.empty()
     assert twice.messages.empty()
+
+
+def test_a_signal_that_interrupts_the_first_attach_leaves_one_thread() -> None:
+    """Ctrl-C comes while the thread of all tasks, which runs already, is waited for."""
+    program = """
+import threading
+from stdserve.concurrent import Exchange, PollableQueue
+
+def interrupted(event, timeout=None):
+    threading.Event.wait = wait
+    wait(event, timeout)
+    raise KeyboardInterrupt
+
+class Task:
+    def __init__(self):
+        self.got = PollableQueue()
+
+    def send(self, message):
+        self.got.put((message, threading.get_ident()))
+
+chat, first, second = Exchange("chat"), Task(), Task()
+wait, threading.Event.wait = threading.Event.wait, interrupted
+try:
+    chat.attach(first)
+except KeyboardInterrupt:
+    print("interrupted")
+chat.attach(second)
+for number in range(1000):
+    chat.send(number)
+got = [second.got.get(timeout=60) for _ in range(1000)]
+serving = {thread for _, thread in got}
+others = [one for one in threading.enumerate()[1:] if one.ident not in serving]
+for one in others:
+    one.join(10)
+print([number for number, _ in got] == list(range(1000)), len(serving), [one for one in others if one.is_alive()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE * 3
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\nTrue 1 []\n", "")
 
 
 def test_a_task_within_a_process_is_called_by_the_sender() -> None:

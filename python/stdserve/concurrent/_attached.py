@@ -237,6 +237,13 @@ class _Dispatcher:
         self._ring()
 
     def _run(self, bell: int) -> None:
+        with self._lock:
+            this = threading.current_thread()
+            if self._thread is None:
+                # An exception of a signal's handler has come when this thread had begun.
+                self._thread = this
+            elif self._thread is not this:
+                return
         home = os.getpid()
 
         def goes_on() -> None:

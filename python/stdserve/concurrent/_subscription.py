@@ -95,8 +95,10 @@ class LocalReader:
             if self.closed:
                 return
             if len(self._items) >= self._maxsize:
-                self._items.popleft()
-                self._lost += 1
+                # A signal's handler may have taken, or closed, just now.
+                with contextlib.suppress(IndexError):
+                    self._items.popleft()
+                    self._lost += 1
             self._items.append(item)
             self._signal()
 
@@ -105,9 +107,10 @@ class LocalReader:
             if self.closed:
                 raise ValueError("the reader is closed")
             taken: list[Any] = []
-            if self._lost:
-                taken.append(Missed(self._lost))
-                self._lost = 0
+            # In one step: a signal's handler may send, and more be lost by that.
+            lost, self._lost = self._lost, 0
+            if lost:
+                taken.append(Missed(lost))
             while self._items and len(taken) < most:
                 taken.append(self._items.popleft())
             if self._signalled and self._descriptor is not None and not self._items:
@@ -297,7 +300,8 @@ class Subscription(Generic[M]):
     def close(self) -> None:
         """Ends it: what waits in `get()` raises `ShutDown`, and iterations end. Again does nothing."""
         with self._lock:
-            self._reader.close()
+            if not self._reader.closed:
+                self._reader.close()
             self._ready.clear()
 
     def __iter__(self) -> Self:
@@ -330,7 +334,10 @@ class Subscription(Generic[M]):
 
     def after_fork_in_child(self) -> None:
         spare, self._spare = self._spare, None
-        if not self._reader.closed:
+        if self._reader.closed:
+            # A thread that is not here may have been about to find that out.
+            self._lock = threading.RLock()
+        else:
             self._begin(spare or self._source.in_child())
 
 

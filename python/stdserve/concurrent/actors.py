@@ -123,14 +123,22 @@ class Actor(Generic[M]):
             if self._thread is not None:
                 raise RuntimeError(f"{self._name} was started before")
             self._thread = threading.Thread(target=self._bootstrap, name=self._name, daemon=self._daemon)
+            _started.add(self)
             try:
                 self._thread.start()
             except BaseException:
                 self._thread = None
                 raise
-            _started.add(self)
 
     def _bootstrap(self) -> None:
+        with self._starting:
+            this = threading.current_thread()
+            if self._thread is None:
+                # An exception of a signal's handler has left `start()` when this thread had begun.
+                self._thread = this
+            elif self._thread is not this:
+                # And it was started again since.
+                return
         try:
             self.run()
         except (ActorExit, SystemExit):
@@ -192,7 +200,7 @@ class Actor(Generic[M]):
     def _leave_behind(self) -> None:
         """In a forked child."""
         self._starting = threading.Lock()
-        if self._ended:
+        if self._ended or self._thread is None:
             return
         # The messages are for the actor in the parent. If it was this thread that forked, it ends now.
         self._mailbox.shutdown(immediate=True)
