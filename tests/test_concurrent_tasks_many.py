@@ -206,7 +206,7 @@ def test_interpreters_end_while_a_daemon_thread_runs_tasks() -> None:
         assert (done.returncode, done.stderr) == (0, ""), program
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(end, range(50)))
+        list(pool.map(end, range(16)))
 
 
 def test_a_clean_end_without_run() -> None:
