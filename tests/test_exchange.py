@@ -704,7 +704,8 @@ serving = {thread for _, thread in got}
 others = [one for one in threading.enumerate()[1:] if one.ident not in serving]
 for one in others:
     one.join(10)
-print([number for number, _ in got] == list(range(1000)), len(serving), [one for one in others if one.is_alive()])
+left = [one for one in others if one.is_alive()]
+print([number for number, _ in got] == list(range(1000)), len(serving), left)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE * 3
