@@ -10,6 +10,7 @@
 
 mod autopsy;
 mod figures;
+mod host;
 mod journal;
 mod machine;
 mod measure;
@@ -19,13 +20,14 @@ mod plane;
 mod runner;
 mod seats;
 
+pub use host::Host;
 pub use machine::{
     Action, Cause, Configured, Doing, Event, GroupPlan, GroupReport, Level, Limits, Loader, Machine, Policy,
     Report, ScaleTo, Signal, StopHow, TemplateId, WorkerId, WorkerReport,
 };
 pub use messages::{FromStarted, FromTemplate, FromWorker, Notice, ToTemplate, ToWorker};
 pub use plane::{Hosts, Plane, Setting};
-pub use runner::{Host, run};
+pub use runner::run;
 pub use seats::{Nursery, TemplateSeat, WorkerSeat};
 
 /// Exit codes, gunicorn's where it has them.
