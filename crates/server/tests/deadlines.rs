@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stdserve_server::{Case, Coroner, Exchange, Order, Settings, Told, exchanges};
-use support::{LIMIT, Running, ok};
+use support::{LIMIT, Running, gate, ok};
 
 /// Hands cases to a test.
 struct Morgue(Sender<Case>);
@@ -34,21 +34,6 @@ fn watched(
     (running, cases)
 }
 
-/// An application whose `/hold` says that it is entered and waits to be let go; then it answers.
-fn held() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
-    let (entered, enters) = channel();
-    let (release, released) = channel::<()>();
-    let (entered, released) = (Mutex::new(entered), Mutex::new(released));
-    let answer = move |exchange: Exchange| {
-        if exchange.head().path() == b"/hold" {
-            entered.lock().unwrap().send(()).unwrap();
-            released.lock().unwrap().recv().ok();
-        }
-        ok(exchange, b"here");
-    };
-    (answer, enters, release)
-}
-
 fn with_timeout(threads: usize, timeout: u64) -> Settings {
     let mut settings = Settings { threads, ..Settings::default() };
     settings.deadlines.timeout = Duration::from_millis(timeout);
@@ -57,13 +42,13 @@ fn with_timeout(threads: usize, timeout: u64) -> Settings {
 
 #[test]
 fn a_request_whose_time_is_over_is_answered_504_and_what_it_says_later_reaches_nobody() {
-    let (answer, enters, release) = held();
+    let (answer, enters, release) = gate();
     let (running, cases) = watched(with_timeout(2, 50), answer);
     let (mut stuck, mut other) = (running.connect(), running.connect());
     stuck.get("/hold");
     enters.recv_timeout(LIMIT).unwrap();
     other.get("/");
-    assert_eq!(other.answer(), (200, b"here".to_vec()));
+    assert_eq!(other.answer(), (200, b"hello".to_vec()));
     let rest = String::from_utf8(stuck.rest()).unwrap();
     assert!(rest.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{rest}");
     assert!(rest.contains("\r\nConnection: close\r\n"), "{rest}");
@@ -74,7 +59,7 @@ fn a_request_whose_time_is_over_is_answered_504_and_what_it_says_later_reaches_n
     assert!(late.running >= Duration::from_millis(50));
     release.send(()).unwrap();
     other.get("/");
-    assert_eq!(other.answer(), (200, b"here".to_vec()));
+    assert_eq!(other.answer(), (200, b"hello".to_vec()));
     assert!(cases.try_recv().is_err());
 }
 
@@ -154,7 +139,7 @@ fn the_race_of_time_outs_against_answers_gives_each_client_one_whole_answer() {
 
 #[test]
 fn what_is_slow_and_that_all_are_stuck_is_told_and_nothing_else_happens() {
-    let (answer, enters, release) = held();
+    let (answer, enters, release) = gate();
     let mut settings = Settings { threads: 2, ..Settings::default() };
     settings.deadlines.slow = Duration::from_millis(20);
     settings.deadlines.stuck = Duration::from_millis(60);
@@ -184,7 +169,7 @@ fn what_is_slow_and_that_all_are_stuck_is_told_and_nothing_else_happens() {
 
 #[test]
 fn a_server_that_ends_does_not_wait_for_a_request_whose_time_is_over() {
-    let (answer, enters, release) = held();
+    let (answer, enters, release) = gate();
     let (running, cases) = watched(with_timeout(2, 20), answer);
     let mut client = running.connect();
     client.get("/hold");
@@ -198,7 +183,7 @@ fn a_server_that_ends_does_not_wait_for_a_request_whose_time_is_over() {
 
 #[test]
 fn past_queue_size_the_answer_is_503_at_once_and_says_when_to_try_again() {
-    let (answer, enters, release) = held();
+    let (answer, enters, release) = gate();
     let mut settings = Settings { threads: 1, ..Settings::default() };
     settings.queue.size = Some(1);
     let (running, _) = watched(settings, answer);

@@ -6,28 +6,13 @@ mod support;
 use std::io::Read;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use stdserve_server::{Body, Exchange, Order, Settings, exchanges};
-use support::{Client, LIMIT, Running, ok};
-
-/// `/hold` tells that it runs, then waits to be let go; anything else is answered at once.
-fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
-    let (entered, enters) = channel();
-    let (release, released) = channel::<()>();
-    let (entered, released) = (Mutex::new(entered), Mutex::new(released));
-    let answer = move |exchange: Exchange| {
-        if exchange.head().path() == b"/hold" {
-            entered.lock().unwrap().send(()).unwrap();
-            released.lock().unwrap().recv().unwrap();
-        }
-        ok(exchange, b"hello");
-    };
-    (answer, enters, release)
-}
+use support::{Client, LIMIT, Running, gate, ok};
 
 /// Waits until the client's request is in `/hold`, or is answered. False: it is answered.
 fn is_held(client: &Client, enters: &Receiver<()>) -> bool {

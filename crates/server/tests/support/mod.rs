@@ -8,6 +8,7 @@ pub(crate) mod site;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,22 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) fn ok(mut exchange: Exchange, body: &[u8]) {
     exchange.begin(200, b"OK").unwrap();
     exchange.complete(body);
+}
+
+/// A service whose `/hold` says that it is entered and waits to be let go; anything else is answered at once.
+pub(crate) fn gate() -> (impl Fn(Exchange) + Send + Sync + 'static, Receiver<()>, Sender<()>) {
+    let (entered, enters) = channel();
+    let (release, released) = channel::<()>();
+    let (entered, released) = (Mutex::new(entered), Mutex::new(released));
+    let answer = move |exchange: Exchange| {
+        if exchange.head().path() == b"/hold" {
+            entered.lock().unwrap().send(()).unwrap();
+            // A test that has ended lets it go as well.
+            released.lock().unwrap().recv().ok();
+        }
+        ok(exchange, b"hello");
+    };
+    (answer, enters, release)
 }
 
 /// Prints what is said, and keeps the errors.
