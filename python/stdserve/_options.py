@@ -23,7 +23,7 @@ __all__ = ["Pairs", "Path", "RunOptions", "ServerOptions", "Size", "Time"]
 class ServerOptions(TypedDict, total=False):
     """Keywords of `stdserve.Server`; `stdserve.run` takes them too."""
 
-    #: Path that the application lies under (SCRIPT_NAME). Default: none
+    #: Path prefix of the application (SCRIPT_NAME). Default: none
     root_path: str
     #: Send files beneath it for X-Sendfile; repeatable.
     sendfile_root: Sequence[Path]
@@ -57,11 +57,11 @@ class ServerOptions(TypedDict, total=False):
     max_body: Size
     #: Part of a body that is kept in memory. Default: 1MiB
     body_buffer: Size
-    #: Least bytes a second of a body; 408 below. Default: 240
+    #: Fewest bytes of a body per second; 408 below. Default: 240
     body_rate: Size
     #: Most that a worker buffers in all. Default: 256MiB
     buffer_total: Size
-    #: Most that is kept for a slow client. Default: 16MiB
+    #: Most that is buffered for a slow client. Default: 16MiB
     response_buffer: Size
     #: Most connections of a worker. Default: 15000
     worker_connections: int
@@ -152,7 +152,7 @@ class RunOptions(ServerOptions, total=False):
     reload_exclude: str | Sequence[str]
     #: Requests after which a worker is replaced; 0: never. Default: 0
     max_requests: int
-    #: Up to so many requests more, at random. Default: a tenth of --max-requests
+    #: Up to this many more requests, at random. Default: a tenth of --max-requests
     max_requests_jitter: int
     #: Time after which a worker is replaced; 0: never. Default: 0s
     max_lifetime: Time

@@ -77,7 +77,7 @@ pub(crate) const ORDERS: [(&str, &str, &str); 10] = [
     ("stacks", "[PID]", "What the threads of all workers do, or of one"),
     ("reload", "", "Read the configuration again, and load the application anew"),
     ("upgrade", "", "Replace the supervisor by a newly executed one"),
-    ("scale", "N|+N|-N [GROUP]", "Have so many workers, or so many more or fewer"),
+    ("scale", "N|+N|-N [GROUP]", "Set the number of workers, or change it by N"),
     ("drain", "PID", "Let a worker finish what runs, and replace it"),
     ("log-level", "LEVEL", "Log from this level on: debug, info, warning, error, critical"),
     ("config", "", "The options that count, and where they came from"),

@@ -99,7 +99,7 @@ fn overview(verb: Verb) -> String {
         }
         Verb::Up => {
             let _ = write!(text, "\nIn stdserve.toml:\n\n{}", indented(UP_EXAMPLE));
-            text.push_str("\nThese options are said to every service; a service's table counts more.\n");
+            text.push_str("\nThese options are for every service; a service's own table wins.\n");
         }
         _ => text.push_str(
             "\nEvery option can also be set in stdserve.toml, in [tool.stdserve] of\n\
@@ -143,7 +143,7 @@ fn of_ctl(text: &mut String) {
         row(text, format!("  --{name} {value}").trim_end(), what);
     }
     text.push_str(
-        "\nThe server is found by itself where one runs only. Exit codes: 0 done, 1 it\n\
+        "\nThe server is found by itself where only one runs. Exit codes: 0 done, 1 it\n\
          could not be done, 2 wrong use, 7 no such server runs. See docs/admin.md.\n",
     );
 }

@@ -99,7 +99,7 @@ impl Verb {
             Self::Serve => "Serve a WSGI application (also without this word)",
             Self::Files => "Serve a folder's files",
             Self::Cgi => "Serve a folder of CGI scripts",
-            Self::Rpc => "Let an object's methods be called by XML-RPC and JSON-RPC",
+            Self::Rpc => "Serve an object's methods by XML-RPC and JSON-RPC",
             Self::Tcp => "Serve connections with a socketserver handler class",
             Self::Udp => "Serve datagrams with a socketserver handler class",
             Self::Up => "Run several services from stdserve.toml",
@@ -109,7 +109,7 @@ impl Verb {
             Self::Restart => "End a server, and start one in the background",
             Self::Reload => "Have a server reload (SIGHUP)",
             Self::Status => "Show whether a server runs, and its processes",
-            Self::Ctl => "Look into a server that runs, and give it orders",
+            Self::Ctl => "Inspect and control a running server",
             Self::Completions => "Print a completion script for bash, zsh or fish",
         }
     }

@@ -45,7 +45,7 @@ const ROOT_PATH: Opt = Opt {
     metavar: "PATH",
     default: Some(""),
     unset: "none",
-    help: "Path that the application lies under (SCRIPT_NAME)",
+    help: "Path prefix of the application (SCRIPT_NAME)",
     doc: "Where the request's path starts with it, it is taken off `PATH_INFO`.",
     field: Field::Text(|s| &mut s.wsgi.root_path, prefix_path),
     ..APPLICATION

@@ -82,7 +82,7 @@ const BODY_BUFFER: Opt = Opt {
 const BODY_RATE: Opt = Opt {
     name: "body-rate",
     default: Some("240"),
-    help: "Least bytes a second of a body; 408 below",
+    help: "Fewest bytes of a body per second; 408 below",
     doc: "In bytes a second, judged over each `--body-period`; 0 takes any rate.",
     field: Field::Size(|s| &mut s.limits.body_rate),
     ..LIMITS
@@ -101,7 +101,7 @@ const BUFFER_TOTAL: Opt = Opt {
 const RESPONSE_BUFFER: Opt = Opt {
     name: "response-buffer",
     default: Some("16MiB"),
-    help: "Most that is kept for a slow client",
+    help: "Most that is buffered for a slow client",
     doc: "An application thread does not wait for a slow client until this bound is reached, and then at most \
         `--write-timeout` without progress.",
     field: Field::Memory(|s| &mut s.limits.response_buffer, 64 << 10),
@@ -145,7 +145,7 @@ const LIFO: Opt = Opt {
     name: "lifo",
     metavar: "",
     default: Some("false"),
-    help: "In an overload the newest request goes first",
+    help: "Serve the newest request first when overloaded",
     doc: "That is, when one has waited for 100 ms. Some requests are then answered in time where otherwise all would be \
         late; those that wait in vain end by `--queue-timeout`. With `--queue-size` the oldest is refused, not the \
         newest.",

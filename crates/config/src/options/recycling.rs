@@ -26,7 +26,7 @@ const MAX_REQUESTS_JITTER: Opt = Opt {
     name: "max-requests-jitter",
     metavar: "N",
     unset: "a tenth of --max-requests",
-    help: "Up to so many requests more, at random",
+    help: "Up to this many more requests, at random",
     doc: "So that workers which were started together do not all come to their end together.",
     field: Field::MaybeCount(|s| &mut s.recycling.requests_jitter, "", 0, 1 << 40),
     ..RECYCLING
