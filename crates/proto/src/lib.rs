@@ -4,9 +4,8 @@
 //! [`percent`] turns the path of a request into bytes, [`forwarded`] reads what proxies say of the client,
 //! [`access_log`] writes lines, [`cgi`] turns requests into variables and reads what scripts answer. For files:
 //! [`clean_path`], [`conditional`], [`ranges`], [`accept_encoding`], [`media_type`], [`form_data`], [`basic_auth`]
-//! and [`glob`]. For remote calls: [`xmlrpc`],
-//! [`jsonrpc`] and [`gzip`]. [`lines`] finds lines in logs. Nothing here can block, panic on what it is given, or
-//! allocate beyond the limits that it is given.
+//! and [`glob`]. For remote calls: [`xmlrpc`], [`jsonrpc`] and [`gzip`]. [`lines`] finds lines in logs. Nothing here
+//! can block, panic on what it is given, or allocate beyond the limits that it is given.
 #![forbid(unsafe_code)]
 
 pub mod accept_encoding;

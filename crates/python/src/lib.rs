@@ -3,9 +3,10 @@
 //! `gateway` runs Python applications for the engine, `app` finds and imports them, `services` makes services of them,
 //! `crew_threads` makes the threads they run on, `embedded` is `stdserve.Server`. `command` is the command: the crate
 //! `stdserve-program` has its processes, and asks of Python what [`interpreter`] can; [`preload`] looks at what an
-//! import leaves behind, [`hooks`] runs configuration files, [`stacks`] looks at what threads do. `dropin` is the
-//! engine under the drop-in modules; `selectors` waits for `stdserve.selectors`, `xmlrpc` is the codec of remote calls.
-//! [`concurrent`] has what `stdserve.concurrent` stands on.
+//! import leaves behind, [`hooks`] runs configuration files, [`stacks`] looks at what threads do, [`ending`] at
+//! what becomes of them when the interpreter ends. `dropin` is the engine under the drop-in modules; `selectors` waits
+//! for `stdserve.selectors`, `xmlrpc` is the codec of remote calls. [`concurrent`] has what `stdserve.concurrent` stands
+//! on.
 #[cfg(not(target_os = "linux"))]
 compile_error!("stdserve runs on Linux only: its engine stands on epoll, signalfd and sendfile.");
 
