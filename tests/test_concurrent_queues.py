@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import itertools
+import linecache
 import os
 import queue
 import random
@@ -277,10 +278,14 @@ def test_raising_maxsize_wakes_as_many_as_there_is_room_for() -> None:
 
 
 def waits(thread: threading.Thread) -> bool:
-    """Whether the thread waits in a queue."""
+    """Whether the thread waits in a queue: for its lock, and not for the interpreter's on its way there."""
     frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None or frame.f_code.co_name != "_patiently":
+        return False
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
     state = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    return frame is not None and frame.f_code.co_name == "_patiently" and state == "S"
+    # In the loop, where it stands in line: before that it makes the lock.
+    return "waiter.acquire(" in line and line.startswith(" " * 12) and state == "S"
 
 
 @contextlib.contextmanager

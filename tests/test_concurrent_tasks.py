@@ -22,6 +22,7 @@ from stdserve.concurrent import (
     TaskScheduler,
     readable,
     sleep,
+    within,
     writable,
 )
 
@@ -238,11 +239,11 @@ def test_alarms_are_no_more_than_tasks(
 
 def test_ctrl_c_leaves_a_scheduler_that_runs_on(scheduler: TaskScheduler) -> None:
     begun = threading.Event()
+    end: concurrent.futures.Future[str] = concurrent.futures.Future()
 
     def wait() -> Steps:
         begun.set()
-        yield sleep(0.2)
-        return "end"
+        return (yield within(PATIENCE, end))
 
     def hit() -> Steps:
         yield
@@ -264,6 +265,7 @@ def test_ctrl_c_leaves_a_scheduler_that_runs_on(scheduler: TaskScheduler) -> Non
     with pytest.raises(KeyboardInterrupt):
         scheduler.run()
     assert isinstance(struck.exception(), KeyboardInterrupt)
+    end.set_result("end")
     scheduler.run()
     assert task.result() == "end"
 

@@ -315,7 +315,7 @@ def test_a_server_that_is_not_there() -> None:
         Exchange("x", "http://localhost")
 
 
-@pytest.mark.parametrize("options", ["protocol=3", "decode_responses=True", "db=3&socket_timeout=1"])
+@pytest.mark.parametrize("options", ["protocol=3", "decode_responses=True", "db=3&socket_timeout=3"])
 def test_options_of_the_client(server: RedisServer, options: str) -> None:
     """They stand in the URL."""
     exchange = Exchange[bytes](new_name(), f"{server.url}?{options}")
