@@ -36,14 +36,11 @@ from stdserve._waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol, Self
+    from typing import Self
 
     from typing_extensions import Buffer
 
     from stdserve._engine import Engine
-
-    class _Close(Protocol):
-        def close(self) -> None: ...
 
 
 __version__ = "0.4"

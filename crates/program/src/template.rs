@@ -13,21 +13,10 @@ use stdserve_sys::users;
 
 use crate::interpreter::{self, Hook, Interpreter, NoInterpreter, Scene};
 use crate::setup::{Group, Setup};
-use crate::worker;
+use crate::worker::{self, AbortOnPanic};
 
 /// How often a template looks whether the workers have left, in the end.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// A panic in a process that was forked must not unwind into the program that the supervisor was started from.
-pub(crate) struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
-    }
-}
 
 /// The life of a template, and of the workers that are forked from it.
 pub(crate) fn live(interpreter: &mut dyn Interpreter, seat: TemplateSeat, setup: &mut Setup) -> ! {

@@ -22,12 +22,22 @@ use crate::interpreter::{Hook, Interpreter, Place};
 use crate::log::ErrorLog;
 use crate::services;
 use crate::setup::{Group, Setup};
-use crate::template::AbortOnPanic;
 use crate::warden::{Logs, Warden};
 use crate::watcher::{Seats, Watcher};
 
 /// How long the logs may take in the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A panic in a process that was forked must not unwind into the program that the supervisor was started from.
+pub(crate) struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
 
 /// The life of a worker.
 pub(crate) fn live(

@@ -1,11 +1,9 @@
-//! Memory: what a process uses, and the allocator's settings.
+//! Memory: how much there may be, and the allocator's settings.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use crate::control_groups;
-use crate::process::Pid;
 
 /// Bounds the allocator's arenas (`M_ARENA_MAX`, mallopt(3)): with many threads glibc would make one for each, and
 /// keep what each has freed. To be called before threads start. Other C libraries have no such setting.
@@ -17,14 +15,6 @@ pub fn limit_arenas(arenas: i32) {
     }
     #[cfg(not(target_env = "gnu"))]
     let _ = arenas;
-}
-
-/// Memory of a process in bytes, each shared page divided by the number of its users (`/proc/PID/smaps_rollup`).
-pub fn proportional(pid: Pid) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or(io::ErrorKind::InvalidData)?;
-    let kib: Option<u64> = line.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-    Ok(kib.ok_or(io::ErrorKind::InvalidData)? * 1024)
 }
 
 /// How much memory the control groups of this process allow, in bytes, or the machine has where they have no limit
@@ -71,14 +61,5 @@ mod tests {
         ];
         assert_eq!(allowed(&Root::new("memory1", &files).0), Some(1_024_000));
         assert_eq!(allowed(Path::new("/nonexistent")), None);
-    }
-
-    #[test]
-    fn this_process_uses_memory() {
-        limit_arenas(2);
-        let resident = crate::process::sample(Pid::this()).unwrap().rss;
-        assert!(resident > 100_000);
-        assert!(proportional(Pid::this()).unwrap() <= resident * 2);
-        assert!(proportional(Pid(u32::MAX)).is_err());
     }
 }

@@ -199,11 +199,6 @@ pub fn forget_variables(names: &[&str]) {
     }
 }
 
-/// Whether this process is the first of its container, and so the parent of every orphan.
-pub fn is_pid_1() -> bool {
-    std::process::id() == 1
-}
-
 /// Names this process for `ps` and `top` (`PR_SET_NAME`; the kernel keeps 15 bytes).
 pub fn set_name(name: &str) {
     let Ok(name) = std::ffi::CString::new(name) else { return };

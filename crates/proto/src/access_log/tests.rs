@@ -1,3 +1,5 @@
+//! Lines of the access log, atom by atom, and that no request can forge one.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Whom proxies may speak for, and which of several addresses is the client.
+
 use proptest::prelude::*;
 
 use super::*;

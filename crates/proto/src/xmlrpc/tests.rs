@@ -1,3 +1,5 @@
+//! Documents that are read, refused and written, beside what CPython makes of them.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Figures of workers that come and go: none falls, and the sums are those of the rows.
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,3 +1,5 @@
+//! Files beneath a folder, by the kernel and by the walk: what leads outside is not opened.
+
 use super::*;
 use std::fs;
 use std::io::{Read, Write};

@@ -1,3 +1,5 @@
+//! Heads as scripts write them, good and bad, and that nothing depends on how they are cut.
+
 use super::*;
 use proptest::prelude::*;
 

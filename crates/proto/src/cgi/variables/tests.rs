@@ -1,3 +1,5 @@
+//! What a script is told of a request, and what no client can make it be told.
+
 use super::*;
 use proptest::prelude::*;
 

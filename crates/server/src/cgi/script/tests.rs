@@ -1,3 +1,5 @@
+//! Which file a path runs, in real folders.
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::symlink;

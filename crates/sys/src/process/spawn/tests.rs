@@ -1,3 +1,5 @@
+//! Programs as they find themselves: what they are given, and nothing else.
+
 use super::*;
 use std::ffi::CString;
 use std::fs::File;
