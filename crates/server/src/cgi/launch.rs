@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use stdserve_proto::cgi::Environment;
 use stdserve_sys::beneath::Folder;
@@ -19,6 +21,10 @@ use crate::body::Body;
 
 /// Where programs are looked for, where neither the options nor the server's own environment say it.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How often a script is tried that is being written, and the time between.
+const BUSY_LOOKS: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is the same for all scripts.
 #[derive(Debug)]
@@ -101,7 +107,7 @@ impl Launcher {
         let arguments: Vec<&CStr> =
             interpreter.into_iter().flatten().map(CString::as_c_str).chain([path]).collect();
         let strings: Vec<&CStr> = environment.strings().collect();
-        let child = spawn(&Program {
+        let program = Program {
             path: arguments.first().copied().unwrap_or(path),
             arguments: &arguments,
             environment: &strings,
@@ -111,9 +117,27 @@ impl Launcher {
             session: true,
             limits: &self.limits,
             account: self.account.as_ref(),
-        })?;
+        };
+        let child = while_busy(|| spawn(&program), thread::sleep)?;
         Ok(Started { child, output, errors, input })
     }
+}
+
+/// Executes what may be open for writing at this moment, which the kernel refuses (execve(2), `ETXTBSY`): a script that is
+/// put in its place, or was a moment ago, when a child was made that has not yet let go of what its parent had open.
+fn while_busy<T>(
+    mut execute: impl FnMut() -> Result<T, SpawnError>,
+    mut wait: impl FnMut(Duration),
+) -> Result<T, SpawnError> {
+    for _ in 0..BUSY_LOOKS {
+        match execute() {
+            Err(SpawnError { error, .. }) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                wait(BUSY_PAUSE);
+            }
+            result => return result,
+        }
+    }
+    execute()
 }
 
 /// The program of an extension's interpreter, found now, with its arguments.
@@ -159,4 +183,30 @@ pub(super) fn file_path(root: &Path, path: &[u8]) -> Result<CString, SpawnError>
     bytes.extend_from_slice(path);
     CString::new(bytes)
         .map_err(|_| SpawnError { step: Step::Execute, error: io::ErrorKind::InvalidInput.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script that had just been written was answered with 500, as long as another script's child had its file open.
+    #[test]
+    fn a_script_that_is_being_written_is_tried_again() {
+        let refused = |kind: io::ErrorKind| SpawnError { step: Step::Execute, error: kind.into() };
+        let (busy, denied) = (io::ErrorKind::ExecutableFileBusy, io::ErrorKind::PermissionDenied);
+        let mut tries = 0;
+        let mut waited = Duration::ZERO;
+        let started = while_busy(
+            || {
+                tries += 1;
+                if tries <= 3 { Err(refused(busy)) } else { Ok(tries) }
+            },
+            |time| waited += time,
+        );
+        assert_eq!((started.unwrap(), waited), (4, 3 * BUSY_PAUSE));
+        let kept: Result<(), _> = while_busy(|| Err(refused(busy)), |_| ());
+        assert_eq!(kept.unwrap_err().error.kind(), busy);
+        let other: Result<(), _> = while_busy(|| Err(refused(denied)), |_| panic!("it is no matter of time"));
+        assert_eq!(other.unwrap_err().error.kind(), denied);
+    }
 }
