@@ -12,7 +12,9 @@ test, and the test fails if a process of it is left or its log shows a panic.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -112,11 +114,17 @@ def binary() -> str:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Find a port that nobody listens on."""
+    """Find a port that nobody listens on, and that the kernel gives to nobody who asks for any (ip(7))."""
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = range(1024, 1 << 16)
+    chosen = [port for port in ports if not lowest <= port <= highest] or list(ports)
 
     def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        # By chance: other tests look for theirs at the same time.
+        while True:
+            port = random.choice(chosen)
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
     return find

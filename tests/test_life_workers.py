@@ -7,6 +7,7 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+from support import proc
 from support.gate import Gate
 from support.load import clients
 from support.lossless import SteadyLoad
@@ -99,8 +100,9 @@ def test_max_requests_under_load_loses_nothing(serve: Serve) -> None:
 
     def several() -> bool:
         now = server.workers()
-        assert len(now) <= 3, "one is replaced at a time"
         seen.update(now)
+        # Those that end while /proc is read were there at different times.
+        assert sum(map(proc.alive, now)) <= 3, "one is replaced at a time"
         return len(seen) >= 7
 
     with SteadyLoad(server, rate=1000) as load:
@@ -114,11 +116,11 @@ def test_max_requests_under_load_loses_nothing(serve: Serve) -> None:
 def test_max_lifetime_replaces_a_worker_that_finishes_what_runs(serve: Serve, gate: Gate) -> None:
     """Another serves before it leaves."""
     server = serve(workers=1, max_lifetime="2s")
-    (worker,) = server.wait_workers(1)
     with server.client() as client:
         client.send(request(target="/wait?name=running"))
         guest = gate.wait("running")
-        server.log.wait(rf"worker {worker} is replaced: it has lived for [12] s \(--max-lifetime\)")
+        worker = guest.pid
+        server.log.wait(rf"worker {worker} is replaced: it has lived for \d+ s \(--max-lifetime\)")
         until(lambda: int(server.get("/process").text) != worker, "another serves")
         guest.release("done")
         answer = client.read()

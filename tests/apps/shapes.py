@@ -84,7 +84,10 @@ def sleep(environ: Environ, start_response: Start, query: dict[str, str]) -> Ite
 
 @path
 def hold_gil(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterable[bytes]:
-    """Sleeps in C and keeps the GIL: a PyDLL function does not give it back."""
+    """Waits at the gate, or sleeps, in C and keeps the GIL: a PyDLL function does not give it back."""
+    if "seconds" not in query:
+        gate.arrive_with_the_gil(query["name"])
+        return whole(start_response, b"held")
     gate.tell(query["name"])
     ctypes.PyDLL(None).usleep(ctypes.c_uint(int(float(query["seconds"]) * 1_000_000)))
     return whole(start_response, b"held")

@@ -400,7 +400,8 @@ def closed_pipe(stage: Stage) -> Outcome:
 @event("interpreter's lock held for ever in one of two workers")
 def held_lock(stage: Stage) -> Outcome:
     """The other's requests are answered, the autopsy names the Python code that called C."""
-    server = stage.serve(APP, workers=2, timeout="1s", queue_timeout="500ms")
+    # What the other worker answers may have to wait for its turn on the machine.
+    server = stage.serve(APP, workers=2, timeout="5s", queue_timeout="4s")
     with SteadyLoad(server) as load, server.client() as client:
         before = server.wait_workers(2)
         client.send(request(target="/stuck"))

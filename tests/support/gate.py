@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from .waiting import PATIENCE
+from .waiting import PATIENCE, TooSlow, until
+from .wire import Client, request
 
 
 @dataclass
@@ -81,6 +82,14 @@ class Gate:
             return self._queue(name).get(timeout=patience)
         except queue.Empty:
             raise AssertionError(f"the application never came to {name!r}") from None
+
+    def enter(self, client: Client, target: str, name: str) -> Guest:
+        """Asks for what comes under that name; `TooSlow` where a time-out of the server's is over first."""
+        client.send(request(target=target))
+        until(lambda: self.count(name) or client.readable(), f"{name!r} comes")
+        if not self.count(name):
+            raise TooSlow
+        return self.wait(name)
 
     def count(self, name: str) -> int:
         """How many have come under that name and were not yet waited for."""

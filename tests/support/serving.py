@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -104,6 +105,7 @@ class Log:
     def __init__(self, stream: int) -> None:
         self._stream = stream
         self._ears, self._mouth = os.pipe()
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._text = ""
         self._ended = False
         self._changed = threading.Condition()
@@ -112,21 +114,27 @@ class Log:
 
     def _read(self) -> None:
         while True:
+            ready, _, _ = select.select([self._stream, self._ears], [], [])
+            with self._changed:
+                self._take()
+                if self._ears in ready:
+                    self._ended = True
+                    self._changed.notify_all()
+                if self._ended:
+                    for descriptor in (self._stream, self._ears, self._mouth):
+                        os.close(descriptor)
+                    return
+
+    def _take(self) -> None:
+        """Reads what is there, without waiting. With the lock."""
+        while not self._ended and select.select([self._stream], [], [], 0)[0]:
             try:
-                ready, _, _ = select.select([self._stream, self._ears], [], [])
-                data = b"" if self._ears in ready else os.read(self._stream, 65536)
+                data = os.read(self._stream, 65536)
             except OSError:  # a terminal whose other side is gone
                 data = b""
-            with self._changed:
-                if data:
-                    self._text += data.decode(errors="replace")
-                else:
-                    self._ended = True
-                self._changed.notify_all()
-            if not data:
-                for descriptor in (self._stream, self._ears, self._mouth):
-                    os.close(descriptor)
-                return
+            self._text += self._decode(data)
+            self._ended = not data
+            self._changed.notify_all()
 
     def leave(self) -> None:
         """Close our end: from now on nobody reads what the process writes."""
@@ -135,8 +143,9 @@ class Log:
 
     @property
     def text(self) -> str:
-        """Everything up to now."""
+        """Everything that has been written up to now, whether or not its reader has had its turn."""
         with self._changed:
+            self._take()
             return self._text
 
     def wait(

@@ -31,27 +31,25 @@ fn no_descriptor_and_no_process_is_left() {
     scripts.sh("killed", "kill -9 $$");
     scripts.file("broken", "#!/nonexistent\n", 0o755);
     scripts.file("forbidden", "", 0o644);
-    let served = scripts.serve_with(|options| {
+    let served = scripts.serve();
+    let hurried = scripts.serve_with(|options| {
         options.head_timeout = Some(Duration::from_millis(50));
         options.timeout = Some(Duration::from_millis(150));
     });
     let before = open_descriptors();
     let round = || {
         assert_eq!(served.post("/good", &vec![b'x'; 200_000]).body.len(), 200_000);
-        for (target, status) in
-            [("/bad", 502), ("/endless", 504), ("/killed", 502), ("/broken", 500), ("/forbidden", 403)]
-        {
-            assert!(
-                matches!(served.get(target).status, found if found == status || found == 504),
-                "{target}"
-            );
+        for (target, status) in [("/bad", 502), ("/killed", 502), ("/broken", 500), ("/forbidden", 403)] {
+            assert_eq!(served.get(target).status, status, "{target}");
         }
-        assert_eq!(served.get_cut("/endless-answer"), None);
+        assert_eq!(hurried.get("/endless").status, 504);
+        // On a busy machine its time may be over before it has begun.
+        assert!(hurried.get_cut("/endless-answer").is_none_or(|answer| answer.status == 504));
     };
     round();
     // Connections end a moment after their answers.
     let settled = |most: usize| {
-        for _ in 0..1000 {
+        for _ in 0..4000 {
             if open_descriptors() <= most && children().is_empty() {
                 return true;
             }

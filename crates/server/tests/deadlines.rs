@@ -44,23 +44,34 @@ fn with_timeout(threads: usize, timeout: u64) -> Settings {
 fn a_request_whose_time_is_over_is_answered_504_and_what_it_says_later_reaches_nobody() {
     let (answer, enters, release) = gate();
     let (running, cases) = watched(with_timeout(2, 50), answer);
-    let (mut stuck, mut other) = (running.connect(), running.connect());
+    let mut stuck = running.connect();
     stuck.get("/hold");
     enters.recv_timeout(LIMIT).unwrap();
-    other.get("/");
-    assert_eq!(other.answer(), (200, b"hello".to_vec()));
+    another_is_served(&running);
     let rest = String::from_utf8(stuck.rest()).unwrap();
     assert!(rest.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{rest}");
     assert!(rest.contains("\r\nConnection: close\r\n"), "{rest}");
-    let Case::TimedOut(late, Told::Refused) = cases.recv_timeout(LIMIT).unwrap() else {
-        panic!("no time-out")
+    let held_is_late = |case: &Case| {
+        let Case::TimedOut(late, Told::Refused) = case else { panic!("no time-out") };
+        assert!(late.running >= Duration::from_millis(50));
+        late.request.head.target() == b"/hold"
     };
-    assert_eq!(late.request.head.target(), b"/hold");
-    assert!(late.running >= Duration::from_millis(50));
+    while !held_is_late(&cases.recv_timeout(LIMIT).unwrap()) {}
     release.send(()).unwrap();
-    other.get("/");
-    assert_eq!(other.answer(), (200, b"hello".to_vec()));
-    assert!(cases.try_recv().is_err());
+    another_is_served(&running);
+    assert!(!cases.try_iter().any(|case| held_is_late(&case)));
+}
+
+/// Asks until it is answered in time: on a busy machine the time of any request may be over before it has begun.
+fn another_is_served(running: &Running) {
+    loop {
+        let mut other = running.connect();
+        other.get("/");
+        match other.answer() {
+            (200, body) => return assert_eq!(body, b"hello"),
+            (status, _) => assert_eq!(status, 504),
+        }
+    }
 }
 
 #[test]
@@ -70,14 +81,22 @@ fn an_answer_that_has_begun_when_its_time_is_over_is_cut() {
     let answer = move |mut exchange: Exchange| {
         exchange.begin(200, b"OK").unwrap();
         let mut stream = exchange.start(None);
-        stream.send(b"first").unwrap();
-        ended.lock().unwrap().recv().ok();
-        assert!(stream.send(b"second").is_err());
+        if stream.send(b"first").is_ok() {
+            ended.lock().unwrap().recv().ok();
+            assert!(stream.send(b"second").is_err());
+        }
     };
     let (running, cases) = watched(with_timeout(2, 50), answer);
-    let mut client = running.connect();
-    client.get("/");
-    let rest = String::from_utf8(client.rest()).unwrap();
+    let rest = loop {
+        let mut client = running.connect();
+        client.get("/");
+        let rest = String::from_utf8(client.rest()).unwrap();
+        // On a busy machine it may be over before the answer has begun.
+        if !rest.starts_with("HTTP/1.1 504 ") {
+            break rest;
+        }
+        assert!(matches!(cases.recv_timeout(LIMIT).unwrap(), Case::TimedOut(_, Told::Refused)));
+    };
     assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("5\r\nfirst\r\n"), "{rest}");
     assert!(matches!(cases.recv_timeout(LIMIT).unwrap(), Case::TimedOut(_, Told::Cut)));
     end.send(()).unwrap();
@@ -89,14 +108,21 @@ fn an_answer_delimited_by_its_connection_is_reset_when_its_time_is_over() {
     let ended = Mutex::new(ended);
     let answer = move |exchange: Exchange| {
         let mut stream = exchange.start_verbatim(200);
-        stream.send(b"HTTP/1.1 200 OK\r\n\r\nfirst").unwrap();
-        ended.lock().unwrap().recv().ok();
+        if stream.send(b"HTTP/1.1 200 OK\r\n\r\nfirst").is_ok() {
+            ended.lock().unwrap().recv().ok();
+        }
     };
     let (running, _cases) = watched(with_timeout(2, 50), answer);
-    let mut client = running.connect();
-    client.get("/");
-    let mut got = Vec::new();
-    let error = std::io::Read::read_to_end(&mut client.socket, &mut got).unwrap_err();
+    let error = loop {
+        let mut client = running.connect();
+        client.get("/");
+        let mut got = Vec::new();
+        match std::io::Read::read_to_end(&mut client.socket, &mut got) {
+            Err(error) => break error,
+            // On a busy machine it may be over before the answer has begun.
+            Ok(_) => assert!(got.starts_with(b"HTTP/1.1 504 "), "{}", String::from_utf8_lossy(&got)),
+        }
+    };
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     end.send(()).unwrap();
 }
@@ -133,8 +159,12 @@ fn the_race_of_time_outs_against_answers_gives_each_client_one_whole_answer() {
             });
         }
     });
-    let told = cases.try_iter().filter(|case| matches!(case, Case::TimedOut(_, Told::Refused))).count();
-    assert_eq!(told, refused.into_inner());
+    let is_refused = |case: &Case| matches!(case, Case::TimedOut(_, Told::Refused));
+    // The coroner is told after the client.
+    for _ in 0..refused.into_inner() {
+        while !is_refused(&cases.recv_timeout(LIMIT).unwrap()) {}
+    }
+    assert!(!cases.try_iter().any(|case| is_refused(&case)));
 }
 
 #[test]
@@ -222,8 +252,8 @@ fn newest_first_in_an_overload() {
     let mut first = running.connect();
     first.get("/hold");
     assert_eq!(enters.recv_timeout(LIMIT).unwrap(), b"/hold");
-    let begun = Instant::now();
     let mut waiting = Vec::new();
+    let mut begun = None;
     for number in 1..=3 {
         let mut client = running.connect();
         client.get(&format!("/{number}"));
@@ -231,9 +261,11 @@ fn newest_first_in_an_overload() {
         while running.server.queued() < number {
             thread::yield_now();
         }
+        begun.get_or_insert_with(Instant::now);
         waiting.push(client);
     }
     // An overload is a matter of how long the first has waited.
+    let begun = begun.unwrap();
     while begun.elapsed() < Duration::from_millis(150) {
         thread::yield_now();
     }

@@ -70,7 +70,7 @@ fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
     let (answer, enters, release) = gate();
     let running = Running::new(Settings { threads: 2, ..Settings::default() }, exchanges(answer));
     let mut client = running.connect();
-    let mut longest = Duration::ZERO;
+    let mut quickest = Duration::MAX;
     for _ in 0..5 {
         // In one piece: no edge comes for the second, and none for anybody else.
         client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -80,9 +80,10 @@ fn lost_edge_what_stands_behind_a_blocked_request_is_read_at_its_end() {
         release.send(()).unwrap();
         assert_eq!(client.answer().0, 200);
         assert_eq!(client.answer().0, 200);
-        longest = longest.max(released.elapsed());
+        quickest = quickest.min(released.elapsed());
     }
-    assert!(longest < Duration::from_millis(500), "it waited {longest:?}");
+    // Lost, not one of them is read before the heartbeat.
+    assert!(quickest < Duration::from_millis(500), "it waited {quickest:?}");
 }
 
 #[test]
@@ -312,10 +313,15 @@ fn an_empty_file_is_answered_without_a_delay() {
         }),
     );
     let mut client = running.connect();
-    let began = Instant::now();
-    client.get("/");
-    assert_eq!(client.answer(), (200, Vec::new()));
-    assert!(began.elapsed() < Duration::from_millis(150), "it took {:?}", began.elapsed());
+    let mut quickest = Duration::MAX;
+    for _ in 0..20 {
+        let began = Instant::now();
+        client.get("/");
+        assert_eq!(client.answer(), (200, Vec::new()));
+        quickest = quickest.min(began.elapsed());
+    }
+    // Held back, not one of them comes sooner.
+    assert!(quickest < Duration::from_millis(150), "it took {quickest:?}");
 }
 
 #[test]
@@ -324,10 +330,16 @@ fn heads_in_pieces_count_for_the_common_budget() {
     let running = Running::new(settings, exchanges(|exchange: Exchange| ok(exchange, b"hello")));
     let part = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", format!("X: {}\r\n", "x".repeat(5000)).repeat(8));
     let mut refused = 0;
+    let mut other = running.connect();
+    // What was sent before this is answered has been read.
+    let mut turn = || {
+        other.get("/");
+        assert_eq!(other.answer().0, 200);
+    };
     let mut clients: Vec<_> = (0..4).map(|_| running.connect()).collect();
     for client in &mut clients {
         client.send(&part);
-        thread::sleep(Duration::from_millis(30));
+        turn();
     }
     for client in &mut clients {
         client.send("\r\n");
@@ -342,7 +354,7 @@ fn heads_in_pieces_count_for_the_common_budget() {
     for _ in 0..2 {
         let mut client = running.connect();
         client.send(&part);
-        thread::sleep(Duration::from_millis(30));
+        turn();
         client.send("\r\n");
         assert_eq!(client.answer().0, 200);
     }

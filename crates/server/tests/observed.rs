@@ -155,7 +155,10 @@ fn every_byte_and_every_request_is_told_once() {
     sent += 10;
     received += client.rest().len() as u64;
     let expected = Traffic { accepted: 4, arrived: 3, received: sent, sent: received };
-    witness.until("all is told", |told| (told.traffic == expected && told.statuses.len() == 4).then_some(()));
+    // That a thread has left the service is told after that its request has ended.
+    witness.until("all is told", |told| {
+        (told.traffic == expected && told.statuses.len() == 4 && told.left.len() == 3).then_some(())
+    });
     let told = witness.told.lock().unwrap();
     assert_eq!(told.statuses.iter().filter(|status| **status == 200).count(), 3);
     assert_eq!((told.waited.len(), told.left.len()), (3, 3));

@@ -83,7 +83,7 @@ impl Host for TestHost<'_> {
     fn configure(&mut self) -> Result<Configured, String> {
         self.notes.write("configured");
         let plans = vec![GroupPlan::new("main", self.workers, Limits::default())];
-        Ok(Configured { plans, graceful_timeout: Duration::from_millis(500) })
+        Ok(Configured { plans, graceful_timeout: GRACE })
     }
 
     fn adopt(&mut self, _: usize, generation: u64) {
@@ -142,8 +142,22 @@ fn crashing(_: &WorkerSeat, _: &Notes) -> i32 {
     1
 }
 
+/// Workers that obey need a moment of it.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// Runs a supervisor in a child; `drive` does something to it. Returns how it ended, and its notes.
 fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) -> (Exit, Notes) {
+    case_within(GRACE, name, workers, worker, drive)
+}
+
+/// The same, where workers have this long to finish.
+fn case_within(
+    grace: Duration,
+    name: &str,
+    workers: usize,
+    worker: WorkerLife,
+    drive: fn(Pid, &Notes),
+) -> (Exit, Notes) {
     let folder = std::env::temp_dir().join(format!("stdserve-supervisor-{}-{name}", Pid::this()));
     fs::create_dir_all(&folder).expect("folder");
     let notes = Notes(folder);
@@ -153,7 +167,7 @@ fn case(name: &str, workers: usize, worker: WorkerLife, drive: fn(Pid, &Notes)) 
         let plan = [GroupPlan::new("main", workers, Limits::default())];
         let board = Scoreboard::new(plan[0].rows).expect("scoreboard");
         let policy = Policy {
-            graceful_timeout: Duration::from_millis(500),
+            graceful_timeout: grace,
             back_off: Duration::from_millis(5),
             winch_pauses: true,
             ..Policy::default()
@@ -186,7 +200,8 @@ fn main() {
     });
     assert_eq!(clean(result), (Exit::Code(0), (2, 0, 2)), "INT stops at once");
 
-    let result = case("stubborn", 2, stubborn, |supervisor, notes| {
+    let result = case_within(Duration::from_millis(500), "stubborn", 2, stubborn, |supervisor, notes| {
+        notes.wait("worker-", 2);
         notes.wait("ready", 1);
         process::kill(supervisor, signals::SIGTERM).expect("kill");
     });

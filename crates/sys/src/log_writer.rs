@@ -373,6 +373,9 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// Nothing here takes so long.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn path(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("stdserve-log-{}-{name}", std::process::id()))
     }
@@ -392,7 +395,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(2));
         }
         writer.line(b"three");
-        assert!(writer.close(Duration::from_secs(5)));
+        assert!(writer.close(PATIENCE));
         assert_eq!(fs::read(&path).unwrap(), b"three\n");
         assert_eq!(fs::read(&moved).unwrap(), b"one\ntwo\n");
         assert_eq!(writer.dropped(), 0);
@@ -411,7 +414,7 @@ mod tests {
         let dropped = writer.dropped();
         assert!(dropped > 0);
         let reading = std::thread::spawn(move || io::read_to_string(File::from(reader)).unwrap());
-        assert!(writer.close(Duration::from_secs(5)));
+        assert!(writer.close(PATIENCE));
         drop(writer);
         let text = reading.join().unwrap();
         let said: u64 = text
@@ -429,7 +432,7 @@ mod tests {
         for _ in 0..10 {
             writer.line(b"lost");
         }
-        assert!(writer.close(Duration::from_secs(5)));
+        assert!(writer.close(PATIENCE));
         assert_eq!(writer.dropped(), 10);
     }
 

@@ -54,10 +54,16 @@ mod tests {
             stopped.recv().ok();
         });
         let clock = take.recv().unwrap();
-        std::thread::sleep(Duration::from_millis(2));
-        let before = clock.read().unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(clock.read().unwrap(), before);
+        let mut before = clock.read().unwrap();
+        // It stands still as soon as the thread waits, which it may not yet do.
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = clock.read().unwrap();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
         stop.send(()).unwrap();
         take.recv().unwrap();
         assert!(clock.read().unwrap() >= before + Duration::from_millis(5));
