@@ -27,6 +27,7 @@ from stdserve.concurrent import TaskScheduler
 
 from support.disks import small_file_system
 from support.gate import Gate
+from support.hosting import Host
 from support.serving import Serve, Served, starter
 
 
@@ -68,6 +69,14 @@ def scheduler() -> Iterator[TaskScheduler]:
     """A scheduler of generators, closed in the end."""
     with TaskScheduler() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A server in this process, which all tests of a module share: none may harm it."""
+    made = Host()
+    yield made
+    made.server.stop()
 
 
 @pytest.fixture

@@ -28,6 +28,11 @@ def new_name() -> str:
     return f"{os.getpid()} {next(_numbers)}"
 
 
+def new(kind: str) -> Exchange[Any]:
+    """An exchange of its own: `nameless`, or `named`."""
+    return Exchange() if kind == "nameless" else Exchange(new_name())
+
+
 class Keep:
     """A task that keeps what it is sent."""
 
