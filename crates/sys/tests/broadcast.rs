@@ -52,6 +52,11 @@ fn take(memory: &Memory, cursor: &mut Cursor) -> Option<Item<Vec<u8>>> {
     memory.next(cursor, make).unwrap_or_else(|never| match never {})
 }
 
+/// Sends when it is this process's turn, however busy the machine is.
+fn send(memory: &Memory, index: Index, message: &[u8]) {
+    memory.send_within(index, message, Duration::from_secs(FOREVER as u64)).expect("send");
+}
+
 /// A reader that waits, as a process's is.
 struct Reader {
     memory: &'static Memory,
@@ -92,7 +97,7 @@ fn message(writer: u32, number: u32, words: usize) -> Vec<u8> {
 fn write_for_ever(memory: &Memory, index: Index, board: &Scoreboard, writer: u32, words: usize) -> ! {
     let sent = &board.rows()[writer as usize].connections;
     for number in 0.. {
-        memory.send(index, &message(writer, number, words)).expect("send");
+        send(memory, index, &message(writer, number, words));
         sent.store(u64::from(number) + 1, Relaxed);
     }
     unreachable!()
@@ -143,7 +148,7 @@ fn writers_are_killed_and_nothing_is_lost() {
     // One is not killed before the end, and takes its turns among the others.
     let steady = child(|| {
         for number in 0.. {
-            memory.send(index, &message(VICTIMS, number, 2)).expect("send");
+            send(memory, index, &message(VICTIMS, number, 2));
             board.rows()[VICTIMS as usize].connections.store(u64::from(number) + 1, Relaxed);
             std::thread::sleep(Duration::from_micros(50));
         }
@@ -166,7 +171,7 @@ fn writers_are_killed_and_nothing_is_lost() {
         kill(pid);
     }
     kill(steady);
-    memory.send(index, b"end").expect("send");
+    send(memory, index, b"end");
     for pid in readers {
         assert_eq!(process::wait(pid).expect("wait"), Exit::Code(0));
     }
@@ -186,16 +191,14 @@ fn waiters_are_killed_and_others_are_woken() {
             let mut reader = Reader::new(memory, cursor.clone());
             let mut number = 0;
             if begins {
-                memory.send(answer, &message(1, 0, 1)).expect("send");
+                send(memory, answer, &message(1, 0, 1));
             }
             while number < ROUNDS {
                 for item in reader.wait() {
                     assert_eq!(item, Item::Message(message(1, number, 1)));
                     number += 1;
                     if !begins || number < ROUNDS {
-                        memory
-                            .send(answer, &message(1, if begins { number } else { number - 1 }, 1))
-                            .expect("send");
+                        send(memory, answer, &message(1, if begins { number } else { number - 1 }, 1));
                     }
                 }
             }
@@ -255,7 +258,7 @@ fn a_writer_that_is_stopped_stops_nobody_for_ever() {
     // What is killed gives the lock up.
     kill(pid);
     let mut cursor = memory.cursor(index);
-    memory.send(index, b"goes on").expect("send");
+    send(memory, index, b"goes on");
     assert_eq!(take(memory, &mut cursor), Some(Item::Message(b"goes on".to_vec())));
     assert_eq!(memory.deaths(), 1);
 }

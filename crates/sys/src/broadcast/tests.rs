@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -13,6 +14,8 @@ use super::{Cursor, Index, Item, Memory, NAMES, Refusal};
 
 /// The smallest ring there is: it goes round often.
 const RING: usize = 64 << 10;
+/// The other writer has its turn within this time, whatever else the machine does.
+const TURN: Duration = Duration::from_secs(60);
 
 fn take(memory: &Memory, cursor: &mut Cursor) -> Option<Item<Vec<u8>>> {
     let make = |length, fill: super::Fill<'_>| {
@@ -266,7 +269,7 @@ fn readers_that_are_overtaken_get_nothing_torn() {
                     if ended && !some {
                         return (got, missed);
                     }
-                    if most == 1 {
+                    if most == 1 && !ended {
                         thread::yield_now();
                     }
                 }
@@ -279,15 +282,15 @@ fn readers_that_are_overtaken_get_nothing_torn() {
                 for number in 0..EACH {
                     let word = (number * WRITERS + writer).to_le_bytes();
                     let length = 1 + (number * 7 % if number % 50 == 0 { 1000 } else { 20 }) as usize;
-                    memory.send(index, &word.repeat(length)).unwrap();
+                    memory.send_within(index, &word.repeat(length), TURN).unwrap();
                 }
             }
         };
         let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(write(writer))).collect();
-        for writer in writers {
-            writer.join().unwrap();
-        }
+        let written: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        // Also where one has failed: the readers would not end.
         over.store(true, Ordering::Release);
+        assert!(written.iter().all(Result::is_ok));
         for reader in readers {
             let (got, missed) = reader.join().unwrap();
             println!("{got} read, {missed} missed");
