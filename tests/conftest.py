@@ -26,6 +26,7 @@ import pytest
 from stdserve.concurrent import TaskScheduler
 
 from support.disks import small_file_system
+from support.dropin import make_certificate
 from support.gate import Gate
 from support.hosting import Host
 from support.serving import Serve, Served, starter
@@ -54,6 +55,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             yield folder
     except PermissionError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of localhost, with its key in the same file."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

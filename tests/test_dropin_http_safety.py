@@ -21,7 +21,7 @@ from stdserve.http.server import (
     ThreadingHTTPSServer,
 )
 
-from support.dropin import ask, connect, make_certificate, read_all, read_response, running, tls
+from support.dropin import ask, connect, read_all, read_response, running, tls
 from support.waiting import PATIENCE
 
 
@@ -241,12 +241,6 @@ def test_a_chunked_request_with_expectation_gets_a_clean_100() -> None:
 
 
 # Time-outs
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of localhost, with its key in the same file."""
-    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA: b\r\nC"])
