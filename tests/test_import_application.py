@@ -232,6 +232,42 @@ def test_a_factory_without_its_parentheses(project: Put) -> None:
     assert "`slip:make()`" in text
 
 
+def test_a_class_without_its_parentheses(project: Put) -> None:
+    """Its objects are applications, and it takes none of what it would be called with."""
+    project(
+        "app_class.py", "class Site:\n    def __call__(self, environ, start_response):\n        return []\n"
+    )
+    assert "`app_class:Site()`" in complaint("app_class:Site")
+
+
+@pytest.mark.parametrize(
+    "parameters", ["request", "self, environ, start_response", "*, environ, start_response"]
+)
+def test_what_cannot_take_two_arguments(project: Put, parameters: str) -> None:
+    """It would answer every request with 500."""
+    project("takes.py", f"def app({parameters}):\n    return []\n")
+    assert "with two arguments: environ and start_response" in complaint("takes:app")
+
+
+@pytest.mark.parametrize("parameters", ["", "request"])
+def test_a_decorator_that_makes_an_application_is_asked_itself(project: Put, parameters: str) -> None:
+    """functools.wraps shows the signature of what is wrapped, which is another."""
+    project(
+        "decorated.py",
+        "import functools\n"
+        "def wsgi(view):\n"
+        "    @functools.wraps(view)\n"
+        "    def app(environ, start_response):\n"
+        "        start_response('200 OK', [])\n"
+        "        return [b'made']\n"
+        "    return app\n"
+        "@wsgi\n"
+        f"def page({parameters}):\n"
+        "    pass\n",
+    )
+    assert body("decorated:page") == b"made"
+
+
 def test_a_failing_factory(project: Put) -> None:
     """Its own traceback."""
     project("failing.py", "def create_app():\n    raise LookupError('no database')\n")

@@ -261,4 +261,27 @@ def test_many_clients_at_once(serve: Serve) -> None:
 def test_what_is_no_handler_class_is_refused(serve: Serve) -> None:
     server = serve("handlers:NOTHING", "tcp")
     assert server.wait_exit() != 0
-    assert "a int is no handler class" in server.log.wait_end()
+    assert "int is no handler class" in server.log.wait_end()
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "why"),
+    [
+        ("nothing", "tcp", "it cannot be called with a request, the client's address and a server"),
+        (
+            "Upper",
+            "tcp",
+            "it is a DatagramRequestHandler, which handles datagrams; serve it with stdserve udp",
+        ),
+        (
+            "Echo",
+            "udp",
+            "it is a StreamRequestHandler, which handles connections; serve it with stdserve tcp",
+        ),
+    ],
+)
+def test_a_handler_that_could_handle_nothing_is_refused(serve: Serve, name: str, verb: str, why: str) -> None:
+    """Every connection, or datagram, would end in the same traceback."""
+    server = serve(f"handlers:{name}", verb)
+    assert server.wait_exit() != 0
+    assert why in server.log.wait_end()

@@ -80,3 +80,7 @@ class Plain(socketserver.BaseRequestHandler):
 
 
 NOTHING = 7
+
+
+def nothing() -> None:
+    """Takes nothing, and so no request."""

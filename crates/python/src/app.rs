@@ -376,21 +376,30 @@ fn check(application: &Bound<'_, PyAny>, name: &str, spec: &AppSpec) -> Result<(
              a2wsgi.ASGIMiddleware makes one of the other"
         )));
     }
-    if asks("isfunction", application).unwrap_or(false) && takes_nothing(application).unwrap_or(false) {
-        return Err(LoadError::new(format!(
-            "`{name}` takes no arguments, and a WSGI application takes two\nhint: if it makes the application, write \
-             `{name}()`"
-        )));
+    if can_be_called(application, 2) == Some(false) {
+        return Err(LoadError::new(if can_be_called(application, 0) == Some(true) {
+            format!(
+                "`{name}` takes no arguments, and a WSGI application takes two\nhint: if it makes the application, \
+                 write `{name}()`"
+            )
+        } else {
+            format!(
+                "`{name}` cannot be called as WSGI applications are, with two arguments: environ and start_response"
+            )
+        }));
     }
     Ok(())
 }
 
-/// Whether a function can be called without arguments and not with the two of WSGI.
-fn takes_nothing(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = function.py();
-    let signature = py.import("inspect")?.call_method1("signature", (function,))?;
-    let takes_two = signature.call_method1("bind", (py.None(), py.None())).is_ok();
-    Ok(!takes_two && signature.call_method0("bind").is_ok())
+/// Whether it takes so many positional arguments; `None` where it does not say what it takes. What a decorator has put
+/// in a function's place is what is called, so the signature of the one that it wraps says nothing.
+pub(crate) fn can_be_called(object: &Bound<'_, PyAny>, arguments: usize) -> Option<bool> {
+    let py = object.py();
+    let named = PyDict::new(py);
+    named.set_item("follow_wrapped", false).ok()?;
+    let signature = py.import("inspect").ok()?.call_method("signature", (object,), Some(&named)).ok()?;
+    let positional = pyo3::types::PyTuple::new(py, (0..arguments).map(|_| py.None())).ok()?;
+    Some(signature.call_method1("bind", positional).is_ok())
 }
 
 /// The application's own traceback, without the frames of the import machinery that stand above it.

@@ -25,7 +25,8 @@ pub(crate) fn load(py: Python<'_>, kind: &ServiceKind, spec: &AppSpec) -> Result
         }
         ServiceKind::Stream { .. } | ServiceKind::Datagram { .. } => {
             let object = app::load_object(py, spec, "handler class")?;
-            match handler::check(py, &object) {
+            let datagrams = matches!(kind, ServiceKind::Datagram { .. });
+            match handler::check(py, if datagrams { Kind::Datagram } else { Kind::Stream }, &object) {
                 Ok(()) => Ok(object),
                 Err(why) => Err(LoadError { message: format!("{spec}: {why}") }),
             }

@@ -21,6 +21,7 @@ use stdserve_sys::process;
 use super::context::Contexts;
 use super::draining::Draining;
 use super::{child, report, running};
+use crate::app;
 use crate::ending;
 
 /// What a handler class handles.
@@ -49,13 +50,39 @@ pub(crate) struct HandlerGateway {
     forks: child::Watch,
 }
 
-/// Whether `object` can be a handler class: what is wrong with it, in words for the user.
-pub(crate) fn check(py: Python<'_>, object: &Py<PyAny>) -> Result<(), String> {
+/// Whether `object` can be a handler class for `kind`: what is wrong with it, in words for the user.
+pub(crate) fn check(py: Python<'_>, kind: Kind, object: &Py<PyAny>) -> Result<(), String> {
     let object = object.bind(py);
-    if object.is_callable() {
-        return Ok(());
+    if !object.is_callable() {
+        return Err(format!("{} is no handler class: it cannot be called", report::type_name(object)));
     }
-    Err(format!("a {} is no handler class: it cannot be called", report::type_name(object)))
+    if app::can_be_called(object, 3) == Some(false) {
+        return Err(
+            "it is no handler class: it cannot be called with a request, the client's address and a \
+                    server; derive it from socketserver.BaseRequestHandler"
+                .to_owned(),
+        );
+    }
+    let (other, verb, what) = match kind {
+        Kind::Stream => ("DatagramRequestHandler", "udp", "datagrams"),
+        Kind::Datagram => ("StreamRequestHandler", "tcp", "connections"),
+    };
+    if begins_as(object, other).unwrap_or(false) {
+        return Err(format!("it is a {other}, which handles {what}; serve it with stdserve {verb}"));
+    }
+    Ok(())
+}
+
+/// Whether a class has the `setup` of this class of `socketserver`, so that it takes the requests of that one alone.
+fn begins_as(object: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
+    let setup = object.getattr("setup")?;
+    for module in ["socketserver", "stdserve.socketserver"] {
+        let theirs = object.py().import(module)?.getattr(class)?.getattr("setup")?;
+        if setup.is(&theirs) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl HandlerGateway {
