@@ -261,8 +261,11 @@ impl Field {
             Self::Log(place) => *place(settings) = log_target(text)?,
             Self::Admin(place) => *place(settings) = Admin::parse(text)?,
             Self::Access(place) => {
-                *place(settings) =
-                    if text == "json" { AccessFormat::Json } else { AccessFormat::Text(text.to_owned()) };
+                *place(settings) = match text {
+                    "json" => AccessFormat::Json,
+                    _ if text.contains('%') => AccessFormat::Text(text.to_owned()),
+                    _ => return Err("is neither `json` nor a text with atoms, such as %(h)s".to_owned()),
+                };
             }
             Self::Binds(_) | Self::Paths(_) | Self::Peers(_) | Self::Texts(..) | Self::Pairs(..) => {}
         }

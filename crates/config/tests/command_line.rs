@@ -392,6 +392,17 @@ fn keywords_of_run() {
 }
 
 #[test]
+fn an_access_format_without_an_atom_would_make_all_lines_alike() {
+    for value in ["xml", "JSON", "combined", "h s"] {
+        let refused = parse_server([("access_logformat".to_owned(), Raw::from(value))]).expect_err("no atom");
+        let expected = format!(
+            "error: access_logformat=: `{value}` is neither `json` nor a text with atoms, such as %(h)s"
+        );
+        assert_eq!(refused.to_string(), expected);
+    }
+}
+
+#[test]
 fn keywords_of_server() {
     let server = |name: &str, value: &str| parse_server([(name.to_owned(), Raw::from(value))]);
     assert_eq!(server("threads", "3").expect("valid").settings.workers.threads, 3);
