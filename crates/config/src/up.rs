@@ -227,8 +227,13 @@ fn verb(table: &Table) -> Result<Verb, Problem> {
     };
     let mut kinds = table.entries.iter().filter_map(|entry| Some((entry, kind(entry)?)));
     let Some((first, verb)) = kinds.next() else {
-        return Err(Problem::new(table.source.clone(), "does not say what it serves")
-            .hint("Give it one of app, files, cgi, rpc, tcp, udp.".to_owned()));
+        let slip = table.entries.iter().filter(|entry| find(&entry.key).is_none()).find_map(|entry| {
+            let targets = Verb::SERVICES.into_iter().filter_map(Verb::target).map(str::to_owned);
+            let meant = suggest::closest(&entry.key, targets)?;
+            Some(format!("Did you mean `{meant}` where `{}` stands?", entry.key))
+        });
+        let hint = slip.unwrap_or_else(|| "Give it one of app, files, cgi, rpc, tcp, udp.".to_owned());
+        return Err(Problem::new(table.source.clone(), "does not say what it serves").hint(hint));
     };
     match kinds.next() {
         None => Ok(verb),

@@ -225,6 +225,11 @@ fn what_a_table_may_hold() {
              tcp, udp.",
         ),
         (
+            one("filse = 'a'"),
+            "error: stdserve.toml:1: services.a: does not say what it serves\n  Did you mean `files` where `filse` \
+             stands?",
+        ),
+        (
             one("app = 'a'\nfiles = 'b'"),
             "error: stdserve.toml:3: services.a.files: stands beside `app`\n  A service serves one thing; give the \
              other a table of its own.",
