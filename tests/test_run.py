@@ -173,6 +173,18 @@ def test_a_traceback_shows_the_program_alone(tmp_path: Path) -> None:
     assert done.stderr == plain.stderr
 
 
+def test_a_traceback_of_ctrl_c_shows_the_program_alone(tmp_path: Path) -> None:
+    """It goes past the command to the interpreter, which adds the frames of the command."""
+    program = "def wait():\n    raise KeyboardInterrupt\n\nwait()\n"
+    script = write(tmp_path / "script.py", program)
+    done = run(script)
+    plain = subprocess.run([sys.executable, script], capture_output=True, text=True, env=clean_environment())
+    assert done.stderr == plain.stderr
+    own = "import sys\nsys.excepthook = lambda kind, error, frames: print(kind.__name__, frames.tb_lineno)\n"
+    done = run(write(tmp_path / "own.py", own + program))
+    assert done.stdout == "KeyboardInterrupt 6\n"
+
+
 def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
     done = run(str(tmp_path / "absent.py"))
     assert done.returncode == 2

@@ -50,7 +50,10 @@ def run(kind: Literal["script", "module", "code"], program: str, arguments: Sequ
             exec(compile(sys.stdin.read(), "<stdin>", "exec"), main.__dict__)
         else:
             _run_script(main, program, arguments)
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit:
+        raise
+    except KeyboardInterrupt as interrupt:
+        _show_alone(interrupt)
         raise
     except BaseException as error:
         theirs = _without_ours(error.__traceback__)
@@ -106,6 +109,19 @@ def _replace_in_children() -> None:
     others = os.environ.get("PYTHONPATH")
     entries = [entry for entry in others.split(os.pathsep) if entry != _SITE] if others else []
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *entries])
+
+
+def _show_alone(interrupt: KeyboardInterrupt) -> None:
+    """Has the interpreter, which shows it and ends by SIGINT, leave out the frames of the command."""
+    theirs = _without_ours(interrupt.__traceback__)
+    show = sys.excepthook
+
+    def show_theirs(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if error is interrupt:
+            error, traceback = error.with_traceback(theirs), theirs
+        show(kind, error, traceback)
+
+    sys.excepthook = show_theirs
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
