@@ -311,6 +311,7 @@ def test_a_server_that_is_not_there() -> None:
         with pytest.raises(ConnectionError, match=r"redis://127\.0\.0\.1:1/0: ") as raised:
             what()
         assert "secret" not in str(raised.value)
+        assert raised.value.__suppress_context__, "two tracebacks of redis-py say nothing more"
     with pytest.raises(ValueError, match="scheme"):
         Exchange("x", "http://localhost")
 

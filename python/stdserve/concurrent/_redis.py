@@ -318,7 +318,8 @@ class _Server:
             except redis.exceptions.NoScriptError:
                 return self._client.eval(script.text, 2, *keys, *arguments)
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise ConnectionError(f"{_without_secrets(self.url)}: {error}") from error
+            # redis-py's two tracebacks would say nothing more.
+            raise ConnectionError(f"{_without_secrets(self.url)}: {error}") from None
         finally:
             if _forks.is_to_be_forked():
                 self._client.connection_pool.disconnect()
