@@ -109,6 +109,14 @@ def test_a_file_that_is_no_pid_file_is_left_alone(background: Background) -> Non
     background.pid_file.unlink()
 
 
+def test_a_pid_file_in_a_folder_that_is_not_there_is_said_in_a_sentence(short_path: Path) -> None:
+    """The path and what is wrong with it were not parted."""
+    background = Background(short_path / "absent")
+    done = background.start("shapes:app", f"--error-logfile={short_path / 'server.log'}")
+    assert done.returncode == 2
+    assert f"--pid: {background.pid_file}: No such file or directory" in done.stderr
+
+
 def test_restart_ends_the_old_server_first(background: Background) -> None:
     """Also where none runs; what is wrong with the new options is said while the old one serves."""
     assert background.start(verb="restart").returncode == 0

@@ -280,7 +280,8 @@ impl Being {
 }
 
 fn refuse_pid(configuration: &Configuration, path: &Path, error: &PidFileError) -> UsageError {
-    configuration.refuse("pid", format!("{} {error}", path.display()))
+    let colon = if matches!(error, PidFileError::System(_)) { ":" } else { "" };
+    configuration.refuse("pid", format!("{}{colon} {error}", path.display()))
 }
 
 /// Who workers run as, where that is somebody else.
