@@ -193,6 +193,23 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert grown < 8_000, "kB"
 
 
+def test_without_descriptors_the_error_has_its_number(tmp_path: Path) -> None:
+    """Also that of a TaskScheduler, which is made natively in the same way."""
+    done = run(
+        "import resource\n"
+        "from stdserve.concurrent import TaskScheduler\n"
+        "scheduler, search = TaskScheduler(), matching_lines(sys.argv[1:], b'x')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "for call in scheduler.fileno, search.__next__:\n"
+        "    try:\n"
+        "        call()\n"
+        "    except OSError as error:\n"
+        "        print(error.errno)\n",
+        str(tmp_path / "file"),
+    )
+    assert done.stdout == "24\n24\n", done
+
+
 def test_no_file_is_begun_far_ahead_of_the_caller(tmp_path: Path) -> None:
     """Two whose lines are not taken are enough for a thread: however many there are, memory is bounded."""
     plain, pipe = tmp_path / "plain", tmp_path / "pipe"

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use stdserve_sys::cpus;
 
+use super::os_error;
 use files::{Files, Search, Trouble};
 
 /// What went wrong with a file: its kind, an `errno` or an offset, words.
@@ -45,7 +46,8 @@ impl LineSearch {
     ) -> PyResult<Self> {
         let paths = names.into_iter().map(|name| OsString::from_vec(name).into()).collect();
         let threads = if threads == 0 { cpus::usable(Path::new("/")) } else { threads };
-        let (files, threads) = Files::begin(Search { paths, needle, longest: max_line, ordered }, threads)?;
+        let search = Search { paths, needle, longest: max_line, ordered };
+        let (files, threads) = Files::begin(search, threads).map_err(os_error)?;
         Ok(Self { files, threads: Mutex::new(threads), process: process::id() })
     }
 

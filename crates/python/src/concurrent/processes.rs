@@ -9,6 +9,7 @@ use stdserve_sys::daemon::{self, Detached};
 use stdserve_sys::pidfile::{self, PidFileError};
 use stdserve_sys::process::ForkError;
 
+use super::os_error;
 use crate::interpreter::CPython;
 
 /// Goes on in a child's child, which has a session of its own that it does not lead: true there, false in the process
@@ -17,7 +18,7 @@ use crate::interpreter::CPython;
 pub(crate) fn detach(py: Python<'_>) -> PyResult<bool> {
     match daemon::detach(&mut CPython::new(py, None)) {
         Ok(side) => Ok(side == Detached::Daemon),
-        Err(ForkError::System(error)) => Err(error.into()),
+        Err(ForkError::System(error)) => Err(os_error(error)),
         Err(error @ ForkError::Threads(_)) => Err(PyRuntimeError::new_err(error.to_string())),
     }
 }

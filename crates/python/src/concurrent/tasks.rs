@@ -13,6 +13,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use stdserve_sys::interests::Interests as Native;
 
+use super::os_error;
+
 /// What tasks wait for: descriptors, each told once until it is asked for again, a bell and a timer.
 #[pyclass(frozen, module = "stdserve._stdserve")]
 pub(crate) struct Interests(Mutex<Option<Native>>);
@@ -21,7 +23,7 @@ pub(crate) struct Interests(Mutex<Option<Native>>);
 impl Interests {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Self(Mutex::new(Some(Native::new()?))))
+        Ok(Self(Mutex::new(Some(Native::new().map_err(os_error)?))))
     }
 
     /// The epoll instance's descriptor. `ValueError`: it is closed.
@@ -51,7 +53,7 @@ impl Interests {
     /// Rings when so many seconds have passed, in place of what was set before; never: None.
     fn ring_after(&self, seconds: Option<f64>) -> PyResult<()> {
         let after = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-        Ok(self.lock().as_ref().ok_or_else(closed)?.ring_after(after)?)
+        self.lock().as_ref().ok_or_else(closed)?.ring_after(after).map_err(os_error)
     }
 
     /// Gives the descriptors back.
