@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support import proc
 from support.disks import fill
 from support.lossless import SteadyLoad
 from support.serving import Serve
@@ -54,7 +55,7 @@ def test_closed_pipes_do_not_stop_serving(serve: Serve, tmp_path: Path, short_pa
         os.mkfifo(pipe)
     readers = [os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for pipe in pipes]
     server = serve("shapes:app", access_logfile=pipes[0], error_logfile=pipes[1], bind=f"unix:{address}")
-    until(address.exists, "the socket")
+    until(lambda: proc.listens(address), "the socket")
 
     def ask(target: str) -> int:
         with Client(str(address)) as client:
@@ -86,7 +87,7 @@ def test_a_pipe_that_nobody_reads_does_not_stop_the_supervisor(serve: Serve, sho
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     server = serve("shapes:app", error_logfile=pipe, bind=f"unix:{address}", workers=1)
-    until(address.exists, "the socket")
+    until(lambda: proc.listens(address), "the socket")
     for _ in range(80):
         with Client(str(address)) as client:
             assert client.ask("/boom?" + "x" * 2000).status == 500
@@ -120,7 +121,7 @@ def test_the_error_log_as_json(serve: Serve, tmp_path: Path, short_path: Path) -
     """Every line is an object: the supervisor's, the start-up lines, tracebacks with their request's id."""
     errors, address = tmp_path / "errors", short_path / "socket"
     server = serve("shapes:app", log_format="json", error_logfile=errors, bind=f"unix:{address}")
-    until(address.exists, "the socket")
+    until(lambda: proc.listens(address), "the socket")
     with Client(str(address)) as client:
         assert client.ask("/boom", fields=[("X-Request-Id", "given-1")]).status == 500
     until(lambda: "boom as asked" in errors.read_text(), "the traceback")

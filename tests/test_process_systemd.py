@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from support import proc
 from support.serving import Serve, command
 from support.waiting import until
 
@@ -161,7 +162,7 @@ def activated(serve: Serve, path: Path, *options: str, name: str | None = None) 
     names = [f"--fdname={name}"] if name else []
     wrapper = [tool("systemd-socket-activate"), f"--listen={path}", *names, "-E", "PYTHONPATH"]
     server = serve("shapes:app", *options, bind=None, wrapper=wrapper)
-    until(path.exists, "the socket is there")
+    until(lambda: proc.listens(path), "the socket is there")
     assert ask(path).endswith(b"hello ")
     server.stop()
     # The socket is the manager's.
@@ -190,7 +191,7 @@ def test_an_upgrade_hands_on_what_the_manager_handed_over(serve: Serve, short_pa
     path = short_path / "s"
     wrapper = [tool("systemd-socket-activate"), f"--listen={path}", "--fdname=web", "-E", "PYTHONPATH"]
     server = serve("shapes:app", "--bind=fd://web", bind=None, wrapper=wrapper)
-    until(path.exists, "the socket is there")
+    until(lambda: proc.listens(path), "the socket is there")
     assert ask(path).endswith(b"hello ")
     server.log.wait("is ready")
     server.signal(signal.SIGUSR2)

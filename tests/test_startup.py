@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support import proc
 from support.gate import Gate
 from support.serving import APPS, PANIC, Serve, clean_environment, command
 from support.waiting import until
@@ -230,7 +231,7 @@ def test_it_serves_also_where_standard_streams_are_closed(closed: str, short_pat
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(path.exists, "the socket")
+        until(lambda: proc.listens(path), "the socket")
         with Client(str(path)) as client:
             assert client.ask("/hello").status == 200
             assert client.ask("/hello").status == 200

@@ -123,6 +123,13 @@ def holds(server: int, client: int) -> bool:
     return any(_listed(server, client) for _ in range(3))
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket. Its file is there before that: from bind(2) on."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    # __SO_ACCEPTCON of the kernel's <linux/net.h>.
+    return any(line[-1] == str(path) and line[3] == "00010000" for line in lines)
+
+
 def _listed(server: int, client: int) -> bool:
     # Without an inode the kernel alone holds it, to send what is left.
     return any((local, remote) == (server, client) and inode != "0" for local, remote, inode in _table())
