@@ -11,6 +11,7 @@ use stdserve_proto::clean_path::CleanPath;
 use stdserve_proto::gzip::gzip;
 use stdserve_proto::media_type;
 use stdserve_sys::beneath::{Folder, Kind, Status};
+use stdserve_sys::clock::unix_seconds;
 
 use super::Files;
 use super::ask::Ask;
@@ -179,7 +180,7 @@ impl Files {
         let content = read(&file, status.size)?;
         facts.size = content.len() as u64;
         let item = Arc::new(Item { status, facts, content: Some(content) });
-        if is_settled(&status) {
+        if is_settled(&status, unix_seconds()) {
             self.kept.put(path, form, Arc::clone(&item));
         }
         Ok(Fetched::File(item, None))
@@ -208,7 +209,7 @@ impl Files {
         // Another version of the compressor may make other bytes of the same file: a weak tag (RFC 9110 §8.8.1).
         facts.etag = format!("W/{}", plain.facts.etag);
         let item = Arc::new(Item { status: plain.status, facts, content: Some(content) });
-        if is_settled(&plain.status) {
+        if is_settled(&plain.status, unix_seconds()) {
             self.kept.put(path, Form::Made, Arc::clone(&item));
         }
         Ok(item)
@@ -248,9 +249,9 @@ pub(super) fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// Whether a further change of the file would show in its status.
-fn is_settled(status: &Status) -> bool {
-    stdserve_sys::clock::unix_seconds() - status.changed.0 > SETTLED
+/// Whether a further change of the file would show in its status, at this time in seconds since 1970.
+fn is_settled(status: &Status, now: i64) -> bool {
+    now - status.changed.0 > SETTLED
 }
 
 /// As RFC 9110 §5.6.7 has it. What does not fit its four digits of the year becomes the first or the last that does.
@@ -280,6 +281,7 @@ mod tests {
     use super::super::Options;
     use super::*;
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
 
     /// A folder that is taken away when it is dropped.
@@ -305,6 +307,18 @@ mod tests {
 
     fn same(files: &Files, item: &Arc<Item>) -> bool {
         matches!(files.fetch(b"a", Form::Plain), Ok(Fetched::File(now, None)) if Arc::ptr_eq(&now, item))
+    }
+
+    /// Waits for the tick of the clock that many kernels take the times of files from, of which that status is.
+    fn until_a_change_shows(place: &Path, status: &Status) {
+        let changed = || {
+            fs::write(place.join("c"), "").unwrap();
+            let of_it = fs::metadata(place.join("c")).unwrap();
+            (of_it.ctime(), of_it.ctime_nsec() as u32)
+        };
+        while changed() <= status.changed {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -333,6 +347,7 @@ mod tests {
         ];
         for (name, change) in changes {
             let (place, files, item) = kept(name);
+            until_a_change_shows(&place.0, &item.status);
             change(&place.0);
             assert!(!same(&files, &item), "{name}");
         }
@@ -341,9 +356,9 @@ mod tests {
     #[test]
     fn what_was_changed_just_now_is_not_kept() {
         let (_place, files, item) = kept("new");
-        let now = stdserve_sys::clock::unix_seconds();
-        for (ago, settled) in [(0, false), (1, false), (SETTLED, false), (SETTLED + 2, true)] {
-            assert_eq!(is_settled(&Status { changed: (now - ago, 0), ..item.status }), settled, "{ago}");
+        let now = unix_seconds();
+        for (ago, settled) in [(0, false), (1, false), (SETTLED, false), (SETTLED + 1, true)] {
+            assert_eq!(is_settled(&Status { changed: (now - ago, 0), ..item.status }, now), settled, "{ago}");
         }
         let Ok(Fetched::File(other, None)) = files.fetch(b"b", Form::Plain) else { panic!("not read") };
         assert!(files.kept.get(b"b", Form::Plain).is_none());
