@@ -108,7 +108,7 @@ def all_there(server: Served, but: int = 0) -> set[int]:
     """Waits until four workers answer, `but` not among them."""
 
     def four() -> set[int]:
-        found = {report["pid"] for report in ask(server, "ping", seconds=0.5)}
+        found = {report["pid"] for report in ask(server, "ping", seconds=2)}
         return found if len(found) == 4 and but not in found else set()
 
     return until(four, "four workers that answer")
