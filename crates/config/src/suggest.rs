@@ -1,5 +1,6 @@
 //! The nearest name for a misspelt one, and a word on options that other servers have.
 
+use crate::gunicorn::{self, Means};
 use crate::option::Opt;
 use crate::options::{all, find, normal};
 use crate::verb::Verb;
@@ -18,20 +19,25 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["use-colors", "log-colors"], "Write --color always or --color never."),
     (&["fd"], "Write --bind fd://N."),
     (
-        &[
-            "statsd-host",
-            "proc-name",
-            "certfile",
-            "keyfile",
-            "ssl-certfile",
-            "ssl-keyfile",
-            "http1-header-read-timeout",
-            "backpressure",
-            "worker-tmp-dir",
-            "reuse-port",
-        ],
-        "This version does not have it.",
+        &["ssl-certfile", "ssl-keyfile", "ssl-certificate"],
+        "Connections are not encrypted by this version: have a proxy in front do that.",
     ),
+    (&["http1-header-read-timeout"], "Write --header-timeout."),
+    (&["backpressure"], "Write --limit-concurrency."),
+];
+
+/// gunicorn's options whose names on its command line are not those of its settings.
+const GUNICORN: &[(&str, &str)] = &[
+    ("name", "proc_name"),
+    ("n", "proc_name"),
+    ("no-sendfile", "sendfile"),
+    ("r", "enable_stdio_inheritance"),
+    ("log-syslog", "syslog"),
+    ("log-syslog-to", "syslog_addr"),
+    ("log-syslog-prefix", "syslog_prefix"),
+    ("log-syslog-facility", "syslog_facility"),
+    ("proxy-allow-from", "proxy_allow_ips"),
+    ("paster", "paste"),
 ];
 
 /// A sentence for an unknown option: its nearest name, or what stands in its place.
@@ -42,7 +48,26 @@ pub(crate) fn hint(unknown: &str, verb: Option<Verb>, form: impl Fn(&str) -> Str
     if let Some((_, text)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str())) {
         return Some((*text).to_owned());
     }
+    if let Some(text) = of_gunicorn(&name, &form) {
+        return Some(text);
+    }
     nearest(&name, verb).map(|name| format!("Did you mean {}?", form(&name)))
+}
+
+/// What one of gunicorn's options is here: as for its settings in a file, in a sentence.
+fn of_gunicorn(name: &str, form: impl Fn(&str) -> String) -> Option<String> {
+    let other = GUNICORN.iter().find(|(flag, _)| *flag == name).map(|(_, setting)| (*setting).to_owned());
+    let setting = other.unwrap_or_else(|| name.replace('-', "_"));
+    match gunicorn::meaning(&setting)? {
+        Means::Option(option) | Means::OptionUnlessZero(option) => {
+            Some(format!("It is called {} here.", form(option)))
+        }
+        Means::Nothing(why) | Means::Refused(why) => {
+            let (first, rest) = why.split_at(why.chars().next().map_or(0, char::len_utf8));
+            Some(format!("{}{rest}.", first.to_uppercase()))
+        }
+        Means::WorkerClass => None,
+    }
 }
 
 /// The nearest spelling of an option, if one is near.
@@ -101,5 +126,26 @@ mod tests {
     #[test]
     fn elsewhere() {
         assert!(hint("worker_class", None, str::to_owned).is_some_and(|text| text.contains("--threads")));
+    }
+
+    #[test]
+    fn options_of_gunicorn_without_a_counterpart_are_said_to_have_none() {
+        let dashed = |name: &str| hint(name, None, |name| format!("--{name}")).unwrap_or_default();
+        for (name, expected) in [
+            ("capture-output", "What the application prints goes where the standard streams lead."),
+            ("certfile", "Connections are not encrypted by this version: have a proxy in front do that."),
+            ("proxy-protocol", "The PROXY protocol is not read by this version."),
+            ("name", "Processes are called by what they do."),
+            ("R", "What the application prints goes where the standard streams lead."),
+            ("worker-tmp-dir", "Workers need no file to show that they live."),
+            ("no-sendfile", "Files are sent by the kernel in any case."),
+            ("pidfile", "It is called --pid here."),
+        ] {
+            assert_eq!(dashed(name), expected, "{name}");
+        }
+        for (flag, setting) in GUNICORN {
+            assert!(find(flag).is_none(), "{flag} is an option now: take it off the list");
+            assert!(gunicorn::meaning(setting).is_some(), "{setting}");
+        }
     }
 }
