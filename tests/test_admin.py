@@ -155,7 +155,7 @@ def test_the_level_of_the_log_changes_in_all_processes_and_those_to_come(serve: 
         ("/drain", 400, "Say which worker"),
         ("/drain?pid=1", 404, "There is no worker 1"),
         ("/stacks?pid=1", 404, "There is no worker 1"),
-        ("/log-level?level=loud", 400, "Say which level"),
+        ("/log-level?level=loud", 400, "no such level"),
         ("/status", 405, "This takes GET, HEAD."),
         ("/shutdown", 404, "There is no such page."),
     ],

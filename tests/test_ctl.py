@@ -133,7 +133,7 @@ def test_what_is_ordered_is_waited_for(serve: Serve, env: dict[str, str]) -> Non
     scaled = asked("scale", "+1")
     assert (scaled.returncode, scaled.stdout) == (0, "2 workers are ready\n")
     assert len(pids(plane.get("/status"))) == 2
-    assert asked("scale", "1").stdout == "1 workers are ready\n"
+    assert asked("scale", "1").stdout == "1 worker is ready\n"
     (left,) = pids(plane.get("/status"))
     assert asked("drain", str(left)).returncode == 0
     assert left not in pids(plane.get("/status"))

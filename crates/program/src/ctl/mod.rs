@@ -105,7 +105,10 @@ fn ask(ctl: &Ctl) -> Result<i32, Trouble> {
                 let own = || workers_of(now).iter().filter(|worker| worker["group"] == group["name"]);
                 let ready = own().filter(|worker| worker["state"] == "ready").count();
                 let settled = group["wanted"].as_u64() == Some(ready as u64) && own().count() == ready;
-                (settled && group["wanted"] == taken["wanted"]).then(|| format!("{ready} workers are ready"))
+                (settled && group["wanted"] == taken["wanted"]).then(|| {
+                    let workers = if ready == 1 { "worker is" } else { "workers are" };
+                    format!("{ready} {workers} ready")
+                })
             })
         }
         CtlOrder::Drain(pid) => change(&place, ctl.json, &format!("/drain?pid={pid}"), |_, _, now| {

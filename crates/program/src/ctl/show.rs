@@ -36,9 +36,10 @@ pub(super) fn summary(status: &Value) -> String {
 
 fn group_line(group: &Value) -> String {
     let mut text = format!(
-        "{}: {} workers wanted, load {}",
+        "{}: {} {} wanted, load {}",
         plain(&group["name"]),
         plain(&group["wanted"]),
+        if group["wanted"] == 1 { "worker" } else { "workers" },
         plain(&group["generation"])
     );
     if !group["loading"].is_null() {

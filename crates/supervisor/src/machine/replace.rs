@@ -254,7 +254,8 @@ impl Machine {
             actions.push(Action::Log(Level::Warning, text));
         }
         if wanted != before {
-            actions.push(Action::Log(Level::Info, format!("{name}: {before} workers become {wanted}")));
+            let workers = if before == 1 { "worker becomes" } else { "workers become" };
+            actions.push(Action::Log(Level::Info, format!("{name}: {before} {workers} {wanted}")));
         }
     }
 

@@ -211,7 +211,8 @@ fn order(request: &Request<'_>, view: &View<'_>, orders: &mut Vec<Order>) -> Res
             let level = parameter(head, "level").unwrap_or_default().to_ascii_lowercase();
             let level = if level == "warn" { "warning" } else { level.as_str() };
             let rank = LEVELS.iter().position(|known| *known == level);
-            let rank = rank.ok_or_else(|| (400, format!("Say which level: ?level={}.", LEVELS.join("|"))))?;
+            let rank = rank
+                .ok_or_else(|| (400, format!("There is no such level. These are: {}.", LEVELS.join(", "))))?;
             orders.push(Order::LogLevel(rank as u8));
             taken(format!("Messages from {level} on are logged."))
         }
