@@ -148,22 +148,16 @@ pub struct Incoming {
     /// The piece that is being read, and how much of it was.
     piece: Vec<u8>,
     at: usize,
-    taken: u64,
 }
 
 impl Incoming {
     pub(crate) fn new(passage: Arc<Passage>, length: Option<u64>) -> Self {
-        Self { passage, length, piece: Vec::new(), at: 0, taken: 0 }
+        Self { passage, length, piece: Vec::new(), at: 0 }
     }
 
     /// The number of bytes that the request declares; `None` where the body comes in chunks.
     pub fn length(&self) -> Option<u64> {
         self.length
-    }
-
-    /// Bytes that were not read yet, where that is known.
-    pub fn remaining_length(&self) -> Option<u64> {
-        self.length.map(|length| length - self.taken.min(length))
     }
 
     /// The next piece, as it came from the client, or what is left of the present one; empty at the end.
@@ -172,7 +166,6 @@ impl Incoming {
             return Ok(&[]);
         }
         let from = std::mem::replace(&mut self.at, self.piece.len());
-        self.taken += (self.piece.len() - from) as u64;
         Ok(&self.piece[from..])
     }
 
@@ -234,7 +227,6 @@ impl Read for Incoming {
         let count = into.len().min(self.piece.len() - self.at);
         into[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
         self.at += count;
-        self.taken += count as u64;
         Ok(count)
     }
 }
