@@ -230,6 +230,16 @@ def test_an_application_that_routes_in_the_browser(serve: Serve, root: Path) -> 
     assert ask(server, "/a.txt").text == "0123456789"
 
 
+@pytest.mark.parametrize("option", ["spa", "not_found"])
+def test_a_page_that_is_not_there_is_told_at_the_start(serve: Serve, root: Path, option: str) -> None:
+    """It was not: with a slip in its name every path was answered 404. It may be made while the server runs."""
+    server = serve(None, "files", str(root), **{option: "late.html"})
+    server.log.wait(f"warning: --{option.replace('_', '-')}: {root}/late.html is not there")
+    assert ask(server, "/users/7").status == 404
+    (root / "late.html").write_text("made since")
+    assert ask(server, "/users/7").text == "made since"
+
+
 def test_users_and_passwords(serve: Serve, root: Path) -> None:
     """From the option and from a file; the log shows none of them."""
     users = root.parent / "users"

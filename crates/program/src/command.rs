@@ -26,7 +26,7 @@ use crate::being::Being;
 use crate::interpreter::Interpreter;
 use crate::log::{self, ErrorLog};
 use crate::setup::{Group, Setup};
-use crate::{admin, banner, control, ctl, listen, services, template, watcher};
+use crate::{admin, banner, control, ctl, listen, ready_made, services, template, watcher};
 
 /// Arenas of the allocator: more would keep what many threads have freed.
 const ARENAS: i32 = 2;
@@ -89,7 +89,7 @@ fn check(interpreter: &mut dyn Interpreter, serve: &Serve) -> i32 {
     if let Err(error) = change_folder(&serve.configuration).and_then(|()| check_files(serve)) {
         return complain(&error, exit_code::USAGE);
     }
-    for note in &serve.configuration.notes {
+    for note in notes(serve) {
         let _ = writeln!(io::stderr(), "warning: {note}");
     }
     for group in &serve.groups {
@@ -113,6 +113,13 @@ fn change_folder(configuration: &Configuration) -> Result<(), UsageError> {
     let Some(folder) = &configuration.settings.process.chdir else { return Ok(()) };
     std::env::set_current_dir(folder)
         .map_err(|error| configuration.refuse("chdir", format!("{}: {error}", folder.display())))
+}
+
+/// What is said in warnings: of the configuration, and of what its services name.
+fn notes(serve: &Serve) -> Vec<String> {
+    let services = serve.groups.iter().flat_map(|group| &group.services);
+    let doubts = services.flat_map(|service| ready_made::doubts(&service.kind));
+    serve.configuration.notes.iter().cloned().chain(doubts).collect()
 }
 
 /// What is wrong with a log, or with a folder, is said before anything is served.
@@ -187,8 +194,8 @@ fn supervise(
     if let Some(trouble) = trouble {
         log.say(Level::Info, &trouble);
     }
-    for note in &serve.configuration.notes {
-        log.say(Level::Warning, note);
+    for note in notes(&serve) {
+        log.say(Level::Warning, &note);
     }
     memory::limit_arenas(ARENAS);
     if let Err(error) = limits::raise_descriptors() {
@@ -288,8 +295,8 @@ impl Supervisor<'_> {
         check_files(&serve)?;
         self.setup.log = Arc::new(open_log(&serve.configuration)?);
         self.serve = serve;
-        for note in &self.serve.configuration.notes {
-            self.setup.log.say(Level::Warning, note);
+        for note in notes(&self.serve) {
+            self.setup.log.say(Level::Warning, &note);
         }
         for text in kept.warnings() {
             self.setup.log.say(Level::Warning, &text);

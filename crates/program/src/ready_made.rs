@@ -15,6 +15,16 @@ pub(crate) fn check(kind: &ServiceKind) -> io::Result<()> {
     }
 }
 
+/// What is probably wrong with a service, though it may be mended while it serves: pages that are not there (yet).
+pub(crate) fn doubts(kind: &ServiceKind) -> Vec<String> {
+    let ServiceKind::Files(options) = kind else { return Vec::new() };
+    let pages = [("spa", &options.fallback), ("not-found", &options.not_found)];
+    let named = pages.into_iter().filter_map(|(option, page)| Some((option, page.as_ref()?)));
+    let paths = named.map(|(option, page)| (option, options.directory.join(page.trim_start_matches('/'))));
+    let missing = paths.filter(|(_, path)| !path.is_file());
+    missing.map(|(option, path)| format!("--{option}: {} is not there", path.display())).collect()
+}
+
 /// A folder of files, whose trouble is told to `log`.
 pub(crate) fn files(options: &FilesOptions, log: Arc<dyn Log>) -> io::Result<files::Files> {
     Ok(files::Files::new(files_options(options))?.log(log))
@@ -116,6 +126,22 @@ mod tests {
         assert_eq!(format!("{:?}", files_options(&files)), format!("{:?}", files::Options::default()));
         let cgi = CgiOptions { directory: ".".into(), ..settings.cgi };
         assert_eq!(format!("{:?}", cgi_options(&cgi)), format!("{:?}", cgi::Options::default()));
+    }
+
+    #[test]
+    fn a_page_that_is_not_there_is_told() {
+        let kind = |fallback: &str| {
+            let (directory, fallback) = (env!("CARGO_MANIFEST_DIR").into(), Some(fallback.to_owned()));
+            ServiceKind::Files(FilesOptions { directory, fallback, ..FilesOptions::default() })
+        };
+        assert!(doubts(&kind("Cargo.toml")).is_empty() && doubts(&kind("/src/lib.rs")).is_empty());
+        for page in ["nosuch.html", "src"] {
+            let told = doubts(&kind(page)).concat();
+            assert!(
+                told.starts_with("--spa: ") && told.ends_with(&format!("/{page} is not there")),
+                "{told}"
+            );
+        }
     }
 
     #[test]
