@@ -1,5 +1,5 @@
 # make serve   build into .venv, serve the demonstration application on http://127.0.0.1:8000
-# make serve APP=module:app   the same with an application of your own
+# make serve APP=module:app DIR=/srv/site   the same with an application of your own, in its folder
 # make test    every check and every test, Rust and Python
 # make lint    the checks alone
 # make fuzz    the fuzzer for a minute a target, or FUZZ_SECONDS=600
