@@ -70,6 +70,27 @@ def test_the_collector_in_a_reader_waits_for_no_sender() -> None:
     assert subscription.get(PATIENCE) == 1
 
 
+def test_a_sender_finds_no_subscription_whose_descriptor_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While `__del__` ran it found it still, and wrote to whatever had the number by then."""
+    exchange = Exchange[str]()
+    subscription, other = exchange.subscribe(), exchange.subscribe()
+    mine, close = subscription.fileno(), os.close
+    sent = []
+
+    def closing(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor == mine:
+            exchange.send("late")
+            sent.append("late")
+
+    monkeypatch.setattr(os, "close", closing)
+    del subscription
+    gc.collect()
+    monkeypatch.undo()
+    assert sent == ["late"]
+    assert other.get_nowait() == "late"
+
+
 def test_what_a_signal_handler_sends_while_the_last_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes the descriptor readable, in whatever moment it comes."""
     exchange = Exchange[str]()

@@ -7,6 +7,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,6 +126,10 @@ class LocalReader:
         with self._lock:
             if self._descriptor is None:
                 self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                # With this object. Not in `close`: another thread may be about to wait on it, and the number
+                # would be another file's by then. And not in `__del__`: while that runs weak references still
+                # lead here, and a sender that follows one would write to that file.
+                weakref.finalize(self, _close, self._descriptor).atexit = False
                 if self._items or self._lost or self.closed:
                     self._signal()
             return self._descriptor
@@ -141,12 +146,10 @@ class LocalReader:
             self._lost = 0
             self._signal()
 
-    def __del__(self) -> None:
-        # Not in close: another thread may be about to wait on it, and the number would be another file's by
-        # then.
-        if getattr(self, "_descriptor", None) is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)  # type: ignore[arg-type]
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 @final
