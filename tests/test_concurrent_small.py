@@ -145,6 +145,24 @@ def test_close_ends_all_of_them(made: list[Made]) -> None:
     assert [one.closed for one in made] == [1, 1]
 
 
+def test_a_thread_that_ends_while_all_are_closed_closes_each_once(made: list[Made]) -> None:
+    """Weak references still lead to what is just finalized."""
+
+    def close(one: Made) -> None:
+        one.close()
+        pool.close()  # as another thread might just then
+
+    pool = ThreadLocalConnection(Made, nested="fresh", close=close)
+
+    def work() -> None:
+        with pool, pool:
+            pass
+
+    in_thread(work)
+    gc.collect()
+    assert [one.closed for one in made] == [1, 1]
+
+
 def test_sqlite_connections_are_closed_by_their_own_threads(tmp_path: Path) -> None:
     """Only these may: `close()` leaves them to them."""
     ends: list[int] = []

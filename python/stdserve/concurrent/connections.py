@@ -170,11 +170,14 @@ class _Own(Generic[C]):
         self.idle += refused
 
     def __del__(self) -> None:
-        for connection in (*self.used, *self.idle):
-            if self.pid == os.getpid():
-                self.discard(connection)
-            else:
-                _forsake(connection)
+        for connections in (self.used, self.idle):
+            while connections:
+                # One by one: weak references lead here still, and `close()` may be at it in another thread.
+                connection = connections.pop()
+                if self.pid == os.getpid():
+                    self.discard(connection)
+                else:
+                    _forsake(connection)
 
 
 def _forsake(connection: object) -> None:
