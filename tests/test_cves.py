@@ -464,7 +464,7 @@ def test_cve_2003_1564_and_2013_0340_no_entity_is_expanded(
 
 
 def test_cve_2013_1753_a_compressed_body_is_bounded(remote: Address) -> None:
-    zipped = gzip.compress(document("x") + b" " * (30 << 20))
+    zipped = gzip.compress(document("x") + b" " * (8 << 20))
     assert post(remote, zipped, "Content-Encoding: gzip")[9:12] in (b"400", b"413")
     assert result(post(remote, gzip.compress(document("x")), "Content-Encoding: gzip")) == "x"
 

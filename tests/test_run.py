@@ -36,7 +36,7 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=PATIENCE * 2,
+        timeout=PATIENCE * 5,
         cwd=cwd,
         env=clean_environment(env),
     )
