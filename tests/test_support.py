@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
 import pytest
 
 from support.gate import Gate
-from support.serving import Serve
+from support.serving import Log, Serve
+from support.waiting import TooSlow, at_some_pace
 from support.wire import Broken, Client, Closed
 
 OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\n"
@@ -79,3 +81,43 @@ def test_a_served_application_is_met_at_the_gate(serve: Serve, gate: Gate) -> No
         assert not client.readable()
         guest.release("onwards")
         assert client.read().text == "onwards"
+
+
+def test_a_test_that_is_too_slow_has_more_time_and_one_that_fails_has_none() -> None:
+    paces: list[int] = []
+
+    def needs(enough: int) -> None:
+        @at_some_pace
+        def test(pace: int) -> None:
+            paces.append(pace)
+            if pace < enough:
+                raise TooSlow
+
+        test()
+
+    needs(20)
+    assert paces == [1, 5, 25]
+    with pytest.raises(AssertionError, match="so slow"):
+        needs(1000)
+
+    @at_some_pace
+    def fails(pace: int) -> None:
+        assert pace > 1, "at once"
+
+    with pytest.raises(AssertionError, match="at once"):
+        fails()
+
+
+def test_what_was_written_is_in_the_log_at_once() -> None:
+    """Its reader had to have its turn first; and a character may come in two parts."""
+    reading, writing = os.pipe()
+    log = Log(reading)
+    text = "one · two\n" * 2000
+    data = text.encode()
+    for start in range(0, len(data), 1001):
+        os.write(writing, data[start : start + 1001])
+        assert log.text.encode() == data[: start + 1001].decode(errors="ignore").encode()
+    assert log.text == text
+    os.write(writing, b"end")
+    os.close(writing)
+    assert log.text == log.wait_end() == text + "end"

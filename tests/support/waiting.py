@@ -52,7 +52,7 @@ def at_some_pace(test: Callable[..., None]) -> Callable[..., None]:
                 return test(**fixtures, pace=pace)
             except TooSlow:
                 continue
-        raise AssertionError("no machine is that slow")
+        raise AssertionError("no machine should be so slow")
 
     signature = inspect.signature(test)
     others = [one for name, one in signature.parameters.items() if name != "pace"]
