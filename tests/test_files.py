@@ -233,7 +233,8 @@ def test_an_application_that_routes_in_the_browser(serve: Serve, root: Path) -> 
 @pytest.mark.parametrize("option", ["spa", "not_found"])
 def test_a_page_that_is_not_there_is_told_at_the_start(serve: Serve, root: Path, option: str) -> None:
     """It was not: with a slip in its name all was 404. It may be made while the server runs."""
-    server = serve(None, "files", str(root), **{option: "late.html"})
+    chosen: dict[str, Any] = {option: "late.html"}
+    server = serve(None, "files", str(root), **chosen)
     server.log.wait(f"warning: --{option.replace('_', '-')}: {root}/late.html is not there")
     assert ask(server, "/users/7").status == 404
     (root / "late.html").write_text("made since")
