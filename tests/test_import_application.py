@@ -217,6 +217,14 @@ def test_no_such_attribute(project: Put) -> None:
     assert "`website`" in text
 
 
+def test_a_dot_in_the_place_of_the_colon(project: Put) -> None:
+    """What stands behind the dot is no module, and what its module has."""
+    project("dotted/__init__.py", "")
+    project("dotted/site.py", WSGI.format(name="application", body=b""))
+    assert "did you mean `dotted.site:application`?" in complaint("dotted.site.application")
+    assert "did you mean" not in complaint("dotted.site.zzz")
+
+
 def test_not_callable(project: Put) -> None:
     """With its type."""
     project("values.py", "app = 'text'\ndef make():\n    return 42\n")

@@ -130,12 +130,11 @@ impl Address {
             };
             return Ok(Self::Inet { host: host.to_owned(), port });
         }
-        if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            // `::1:8000` is an address in itself, but hardly what was meant.
-            let (host, port) = match text.rsplit_once(':') {
-                Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-                _ => (text, "8000"),
-            };
+        // `::1:8000` is an address in itself, but hardly what was meant; `::1:18000` is none.
+        let is_address = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+        let with_port = text.rsplit_once(':').filter(|(host, _)| is_address(host));
+        if with_port.is_some() || is_address(text) {
+            let (host, port) = with_port.unwrap_or((text, "8000"));
             return Err(format!("is an IPv6 address; write it in brackets: [{host}]:{port}"));
         }
         let (host, port) = match text.split_once(':') {
@@ -233,6 +232,7 @@ mod tests {
             ("8000", "127.0.0.1:8000"),
             ("::1", "[::1]:8000"),
             ("::1:8003", "[::1]:8003"),
+            ("::1:18003", "[::1]:18003"),
             ("[::1", "no `]`"),
             ("[::1]x", "after `]`"),
             ("[host]:1", "no IPv6"),

@@ -139,12 +139,19 @@ fn no_module(py: Python<'_>, name: &str, error: &PyErr) -> String {
         let rest = name.strip_prefix(&missing).unwrap_or_default();
         let dot = if parent.is_empty() { "" } else { "." };
         let _ = write!(message, "\nhint: did you mean `{parent}{dot}{near}{rest}`?");
+    } else if missing == name && has(py, parent, last).unwrap_or(false) {
+        let _ = write!(message, "\nhint: did you mean `{parent}:{last}`?");
     } else if parent.is_empty() {
         message.push_str(
             "\nhint: start the command in the directory that holds it, or name the file: path/to/file.py",
         );
     }
     message
+}
+
+/// Whether a module, which was imported on the way to one within it, has an attribute of this name.
+fn has(py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
+    py.import("sys")?.getattr("modules")?.get_item(module)?.hasattr(name)
 }
 
 /// The modules in a package, or in the current directory.
