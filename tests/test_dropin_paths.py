@@ -208,6 +208,26 @@ def test_a_socket_that_is_more_than_a_socket_takes_the_plain_path() -> None:
         made.server_close()
 
 
+def test_explain_names_the_import_that_was_not_changed() -> None:
+    """Eight steps of the standard library's were called overridden, and nothing said what to do."""
+    made: Any
+    with standard.ThreadingTCPServer(("127.0.0.1", 0), standard.BaseRequestHandler) as made:
+        assert stdserve.explain(made).splitlines() == [
+            "ThreadingTCPServer with BaseRequestHandler",
+            "path: plain (the server is the standard library's own)",
+            "  import it from stdserve, as in stdserve.http.server, or start the program by stdserve run",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"), [(ThreadingHTTPServer, "the class ThreadingHTTPServer"), (None, "a NoneType")]
+)
+def test_explain_says_what_it_takes(wrong: Any, what: str) -> None:
+    """A class was explained as a server without a socket, and None ended in a TypeError of vars()."""
+    with pytest.raises(TypeError, match=f"takes a server of the drop-in modules, not {what}"):
+        stdserve.explain(wrong)
+
+
 def test_explain_says_it_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for the server, one for the path, one for each reason."""
 

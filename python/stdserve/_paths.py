@@ -245,8 +245,18 @@ def _choose_raw(server: Any, family: Family, reasons: list[str]) -> Choice:
 
 def explain(server: Any) -> str:
     """Says which path this server's requests take, and why: one line for each reason."""
-    choice = choose(server)
     handler = getattr(server, "RequestHandlerClass", None)
+    if handler is None:
+        what = f"the class {_name(server)}" if isinstance(server, type) else f"a {_name(type(server))}"
+        raise TypeError(f"explain() takes a server of the drop-in modules, not {what}")
+    base = _own("stdserve.socketserver", "BaseServer")
+    if base is None or not isinstance(server, base):
+        return (
+            f"{_name(type(server))} with {_name(handler)}\n"
+            "path: plain (the server is the standard library's own)\n"
+            "  import it from stdserve, as in stdserve.http.server, or start the program by stdserve run"
+        )
+    choice = choose(server)
     lines = [f"{_name(type(server))} with {_name(handler)}"]
     if choice.path == "engine":
         lines.append("path: engine (accepting, waiting, reading requests and keeping connections are native)")
