@@ -237,6 +237,30 @@ def test_alarms_are_no_more_than_tasks(
     assert len(scheduler._alarms) < 100
 
 
+def test_tasks_may_come_while_alarms_are_sorted(scheduler: TaskScheduler) -> None:
+    """From other threads: the task that ran had a RuntimeError of the dictionary of tasks."""
+
+    class Slow(Task[None]):
+        _alarm: float | None
+
+        @property
+        def _deadline(self) -> None:
+            made.append(scheduler.new_task(nothing()))
+
+        @_deadline.setter
+        def _deadline(self, _: float | None) -> None:
+            pass
+
+    made: list[Task[Any]] = []
+    slow: Any = nothing()
+    scheduler._tasks[slow] = Slow(scheduler, slow, "slow")
+    scheduler._sort_alarms()
+    del scheduler._tasks[slow]
+    scheduler.run()
+    assert len(made) >= 1
+    assert all(task.done() for task in made)
+
+
 def test_ctrl_c_leaves_a_scheduler_that_runs_on(scheduler: TaskScheduler) -> None:
     begun = threading.Event()
     end: concurrent.futures.Future[str] = concurrent.futures.Future()

@@ -212,8 +212,9 @@ class LockOrder:
             return None
         self._epoch += 1
         try:
-            # A copy: calls come and go meanwhile. One that comes now will look at the ranks again.
-            taking = list(self._taking.items())
+            # A copy, which is made in one step: calls come and go meanwhile, also in finalizers that the
+            # collector runs. One that comes now will look at the ranks again.
+            taking = list(self._taking.copy().items())
             edges = _Edges((call, [self._node(lock) for lock in locks]) for call, locks in taking)
             for link in against:
                 path = edges.path(link.second, link.first)

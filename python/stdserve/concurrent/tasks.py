@@ -132,7 +132,12 @@ class TaskScheduler:
     @property
     def tasks(self) -> tuple[Task[Any], ...]:
         """The tasks that have not ended, in the order in which they were made."""
-        return tuple(self._tasks.values())
+        return tuple(self._all())
+
+    def _all(self) -> list[Task[Any]]:
+        # In one step: other threads, and finalizers, make new ones meanwhile. (A list, as for a tuple the
+        # collector may run in between.)
+        return list(self._tasks.values())
 
     def _post(self, function: Callable[[Task[Any], int], None], task: Task[Any], number: int) -> None:
         self._inbox.append((function, task, number))
@@ -321,7 +326,7 @@ class TaskScheduler:
     def _sort_alarms(self) -> None:
         """Leaves no alarms but those of waits that are under way."""
         alarms = []
-        for task in self._tasks.values():
+        for task in self._all():
             task._alarm = task._deadline
             if task._deadline is not None:
                 alarms.append((task._deadline, task._since, task))
@@ -474,7 +479,7 @@ class TaskScheduler:
             if watch is None or watch.reader is not line:
                 line.wake()
         queued = set(self._ready)
-        for task in tuple(self._tasks.values()):
+        for task in self._all():
             place, watch = task._place, task._watch
             if task._ready:
                 if task not in queued:
