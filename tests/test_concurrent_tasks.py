@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -274,8 +275,12 @@ def test_ctrl_c_leaves_a_scheduler_that_runs_on(scheduler: TaskScheduler) -> Non
         os.kill(os.getpid(), signal.SIGINT)
         return "not reached"  # pragma: no cover
 
+    here = threading.get_ident()
+
     def interrupt() -> None:
         begun.wait(PATIENCE)
+        # In no task, as that would be struck.
+        until(lambda: sys._current_frames()[here].f_code.co_name == "poll", "it waits")
         os.kill(os.getpid(), signal.SIGINT)
 
     task = scheduler.new_task(wait())

@@ -132,12 +132,8 @@ class TaskScheduler:
     @property
     def tasks(self) -> tuple[Task[Any], ...]:
         """The tasks that have not ended, in the order in which they were made."""
-        return tuple(self._all())
-
-    def _all(self) -> list[Task[Any]]:
-        # In one step: other threads, and finalizers, make new ones meanwhile. (A list, as for a tuple the
-        # collector may run in between.)
-        return list(self._tasks.values())
+        # In one step: others make new ones meanwhile. (For a tuple alone the collector may run in between.)
+        return tuple(list(self._tasks.values()))
 
     def _post(self, function: Callable[[Task[Any], int], None], task: Task[Any], number: int) -> None:
         self._inbox.append((function, task, number))
@@ -326,7 +322,7 @@ class TaskScheduler:
     def _sort_alarms(self) -> None:
         """Leaves no alarms but those of waits that are under way."""
         alarms = []
-        for task in self._all():
+        for task in list(self._tasks.values()):
             task._alarm = task._deadline
             if task._deadline is not None:
                 alarms.append((task._deadline, task._since, task))
@@ -479,7 +475,7 @@ class TaskScheduler:
             if watch is None or watch.reader is not line:
                 line.wake()
         queued = set(self._ready)
-        for task in self._all():
+        for task in list(self._tasks.values()):
             place, watch = task._place, task._watch
             if task._ready:
                 if task not in queued:
