@@ -132,8 +132,8 @@ class TaskScheduler:
     @property
     def tasks(self) -> tuple[Task[Any], ...]:
         """The tasks that have not ended, in the order in which they were made."""
-        # In one step: others make new ones meanwhile. (For a tuple alone the collector may run in between.)
-        return tuple(list(self._tasks.values()))
+        # Of a copy, made in one step: others make new ones while the collector runs for the tuple.
+        return tuple(self._tasks.copy().values())
 
     def _post(self, function: Callable[[Task[Any], int], None], task: Task[Any], number: int) -> None:
         self._inbox.append((function, task, number))
