@@ -77,6 +77,8 @@ def test_a_block_in_a_block(made: list[Made], nested: Literal["same", "fresh"], 
     assert not any(one.closed for one in made)
     with pytest.raises(ValueError, match="nested must be"):
         ThreadLocalConnection(Made, nested="both")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="a function or an address is wanted, not int"):
+        ThreadLocalConnection(11211)  # type: ignore[call-overload]
 
 
 def test_a_connection_whose_block_raised_is_replaced(made: list[Made]) -> None:

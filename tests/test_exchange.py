@@ -411,6 +411,15 @@ def test_attach_and_detach_as_in_the_cookbook(exchange: Exchange[Any]) -> None:
     assert keep.messages.empty()
 
 
+def test_what_has_no_send_is_refused_where_it_is_attached(exchange: Exchange[Any]) -> None:
+    """It was taken, and every message ended in an AttributeError of another thread."""
+    function: Any = print
+    with pytest.raises(TypeError, match=r"send\(message\), and builtin_function_or_method has none"):
+        exchange.attach(function)
+    with pytest.raises(TypeError, match="has none"), exchange.subscribe(Keep(), function):
+        pass
+
+
 def test_a_task_of_several_blocks_is_attached_until_the_last_ends(exchange: Exchange[Any]) -> None:
     """Nested, and overlapping as those of threads are; an `attach()` before or meanwhile outlasts them."""
     keep, twice = Keep(), Keep()

@@ -69,6 +69,8 @@ class ThreadLocalConnection(Generic[C]):
     ) -> None:
         if nested not in ("same", "fresh"):
             raise ValueError(f"nested must be 'same' or 'fresh', not {nested!r}")
+        if not callable(source) and not isinstance(source, (str, bytes, tuple)):
+            raise TypeError(f"a function or an address is wanted, not {type(source).__name__}")
         self._make: Callable[[], Any] = source if callable(source) else _Connect(source)
         self._fresh = nested == "fresh"
         self._keep = keep

@@ -129,8 +129,9 @@ class Exchange(Generic[M]):
     def attach(self, task: Task) -> None:
         """Calls `task.send(message)` for each message from now on: see docs/exchange.md for who calls it.
 
-        What is attached already stays so, and is called once.
+        What is attached already stays so, and is called once. TypeError: it has no `send()`.
         """
+        _check_task(task)
         self._inner.attach(task)
 
     def detach(self, task: Task) -> None:
@@ -159,11 +160,19 @@ class Exchange(Generic[M]):
 
     @contextlib.contextmanager
     def _attached(self, tasks: tuple[Task, ...]) -> Iterator[None]:
+        for task in tasks:
+            _check_task(task)
         with contextlib.ExitStack() as stack:
             for task in tasks:
                 self._inner.attach(task, True)
                 stack.callback(self._inner.leave, task)
             yield
+
+
+def _check_task(task: Task) -> None:
+    """Each message would fail, far from the line that is wrong: a function, say, in the place of a task."""
+    if not callable(getattr(task, "send", None)):
+        raise TypeError(f"a task has a method send(message), and {type(task).__name__} has none")
 
 
 class _Within:
