@@ -205,8 +205,19 @@ def test_python_s_logging_is_configured(serve: Serve, tmp_path: Path, kind: str)
 
 def test_a_configuration_of_logging_that_is_wrong_is_said(serve: Serve, tmp_path: Path) -> None:
     """With the code of an application that cannot be loaded."""
-    server = serve("shapes:app", "--log-config", str(tmp_path / "missing.ini"))
+    (tmp_path / "wrong.json").write_text("[")
+    server = serve("shapes:app", "--log-config", str(tmp_path / "wrong.json"))
     assert server.wait_exit() == 4
     said = server.log.wait_end()
     assert "Python's logging cannot be configured" in said
-    assert "there is no such file" in said
+    assert "JSONDecodeError" in said
+
+
+def test_a_configuration_of_logging_that_is_not_there_is_said_without_a_traceback(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """As any other file that an option names is."""
+    missing = tmp_path / "missing.ini"
+    server = serve("shapes:app", "--log-config", str(missing))
+    assert server.wait_exit() == 2
+    assert server.log.wait_end().startswith(f"error: --log-config: {missing}: No such file or directory")

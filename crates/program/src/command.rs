@@ -133,6 +133,10 @@ fn check_files(serve: &Serve) -> Result<(), UsageError> {
             .map_err(|error| group.refuse("access-logformat", error.to_string()))?;
         log::file(&options.logging.access, LogFile::stdout)
             .map_err(|error| group.refuse("access-logfile", error.to_string()))?;
+        if let (Some(file), None) = (&options.logging.python_file, &options.logging.python_dict) {
+            file.metadata()
+                .map_err(|error| group.refuse("log-config", format!("{}: {error}", file.display())))?;
+        }
         if let Some(folder) = &options.process.temp_dir {
             tempfile::unlinked(folder)
                 .map_err(|error| group.refuse("temp-dir", format!("{}: {error}", folder.display())))?;
