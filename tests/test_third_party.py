@@ -145,7 +145,7 @@ def test_the_package_has_our_modules(package: Package) -> None:
 
 
 DNS = """
-import socketserver, sys
+import errno, socketserver, sys
 from dnslib import A, QTYPE, RR
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
@@ -159,9 +159,18 @@ class Resolver(BaseResolver):
 
 assert "stdserve" in socketserver.__file__
 quiet = DNSLogger("-request,-reply,-truncated,-error,-recv,-send,-data", prefix=False)
-udp = DNSServer(Resolver(), port=0, address="127.0.0.1", logger=quiet)
-port = udp.server.server_address[1]
-tcp = DNSServer(Resolver(), port=port, address="127.0.0.1", tcp=True, logger=quiet)
+while True:
+    udp = DNSServer(Resolver(), port=0, address="127.0.0.1", logger=quiet)
+    port = udp.server.server_address[1]
+    try:
+        tcp = DNSServer(Resolver(), port=port, address="127.0.0.1", tcp=True, logger=quiet)
+    except OSError as error:
+        # What is free for datagrams may be in use for connections.
+        if error.errno != errno.EADDRINUSE:
+            raise
+        udp.server.server_close()
+    else:
+        break
 for server in (udp, tcp):
     server.start_thread()
 print(port, flush=True)
