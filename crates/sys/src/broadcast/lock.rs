@@ -6,10 +6,15 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem::MaybeUninit;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// `PTHREAD_MUTEX_ROBUST` of `<pthread.h>`.
 const ROBUST: i32 = 1;
+
+/// How long a waiter sleeps before it looks again whether the mutex is free. Whoever gives it up wakes one waiter; where
+/// that one is killed before it has taken it, and a third has taken it meanwhile, nobody wakes the others: the kernel,
+/// which wakes another in the place of the dead, does so only while the mutex is free.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A mutex in shared memory.
 #[derive(Debug)]
@@ -50,21 +55,7 @@ impl RobustMutex {
         // SAFETY: the mutex was prepared.
         let mut result = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
         if result == libc::EBUSY {
-            result = match patience {
-                // SAFETY: as above.
-                None => unsafe { libc::pthread_mutex_lock(self.0.get()) },
-                Some(patience) => {
-                    // The only clock that the function knows.
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                    let end = now.saturating_add(patience);
-                    let end = libc::timespec {
-                        tv_sec: end.as_secs() as libc::time_t,
-                        tv_nsec: libc::c_long::from(end.subsec_nanos() as i32),
-                    };
-                    // SAFETY: as above; the time lives through the call.
-                    unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const end) }
-                }
-            };
+            result = self.wait(patience.map(|patience| Instant::now() + patience));
         }
         let died = result == libc::EOWNERDEAD;
         if died {
@@ -73,6 +64,24 @@ impl RobustMutex {
             result = unsafe { libc::pthread_mutex_consistent(self.0.get()) };
         }
         check(result).map(|()| (Guard(self), died))
+    }
+
+    /// Waits for the mutex in turns of [`LOOK`] each; the result is that of `pthread_mutex_lock(3)`, or `ETIMEDOUT`.
+    fn wait(&self, end: Option<Instant>) -> i32 {
+        loop {
+            let turn = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()).min(LOOK));
+            // The only clock that the function knows.
+            let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(turn);
+            let until = libc::timespec {
+                tv_sec: until.as_secs() as libc::time_t,
+                tv_nsec: libc::c_long::from(until.subsec_nanos() as i32),
+            };
+            // SAFETY: the mutex was prepared; the time lives through the call.
+            let result = unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) };
+            if result != libc::ETIMEDOUT || turn.is_zero() {
+                return result;
+            }
+        }
     }
 }
 
@@ -85,4 +94,57 @@ impl Drop for Guard<'_> {
 
 fn check(result: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+    use std::thread;
+
+    use rustix::thread::futex;
+
+    use super::*;
+
+    /// Waits until the thread of this number, which is set when it begins, sleeps.
+    fn until_it_sleeps(number: &AtomicI32) {
+        loop {
+            let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", number.load(Ordering::Acquire)));
+            if stat.unwrap_or_default().rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')) {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn begin(number: &AtomicI32) {
+        number.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Release);
+    }
+
+    #[test]
+    fn a_wake_up_that_went_to_one_who_died_is_made_up_for() {
+        // SAFETY: a mutex is plain memory, for which zeros are good.
+        let mutex = RobustMutex(UnsafeCell::new(unsafe { std::mem::zeroed() }));
+        // SAFETY: nobody uses it yet, and it stays where it is.
+        unsafe { mutex.prepare() }.unwrap();
+        // SAFETY: the word that all wait for is the first of a mutex, and changed by atomic operations only.
+        let word = unsafe { &*mutex.0.get().cast::<AtomicU32>() };
+        let [dead, other] = [const { AtomicI32::new(0) }; 2];
+        thread::scope(|scope| {
+            let (guard, _) = mutex.lock(None).unwrap();
+            // It comes first, and does nothing where it is woken, as if it were killed then.
+            scope.spawn(|| {
+                let owner = word.load(Ordering::Relaxed);
+                begin(&dead);
+                let _ = futex::wait(word, futex::Flags::empty(), owner, None);
+            });
+            until_it_sleeps(&dead);
+            scope.spawn(|| {
+                begin(&other);
+                mutex.lock(None).map(drop).unwrap();
+            });
+            until_it_sleeps(&other);
+            drop(guard);
+        });
+    }
 }
