@@ -134,8 +134,8 @@ def strike(at: int) -> Striker:
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="traces already")
 def test_a_signal_at_any_moment_loses_no_task() -> None:
-    # On a thread of its own: where a trace function has raised at the very end of an except block, CPython 3.13
-    # takes what was handled there for the context of all later exceptions of the thread.
+    # On a thread of its own: where a trace function has raised at the very end of an except block, CPython
+    # 3.13 takes what was handled there for the context of all later exceptions of the thread.
     with ThreadPoolExecutor(1) as thread:
         points = thread.submit(lambda: strike(0).seen).result()
         assert points > 300
