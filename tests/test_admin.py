@@ -264,6 +264,7 @@ def test_workers_do_not_hold_the_plane(serve: Serve, plane: Plane) -> None:
             if str(plane.address) in line
         }
         assert len(mine) >= 2
+        until(lambda: len(server.workers()) == len(server.templates()) == 1, "those from before have ended")
         for pid in [*server.workers(), *server.templates()]:
             held = {target[8:-1] for target in proc.descriptors(pid) if target.startswith("socket:")}
             assert not held & mine, pid
