@@ -11,12 +11,12 @@ import os
 import queue
 import random
 import selectors
-import signal
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import attrgetter, methodcaller
 from pathlib import Path
@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from stdserve.concurrent import Empty, Full, PollableQueue, ShutDown
 
+from support.signals import signalled
 from support.waiting import until
 
 BOUNDED = settings(max_examples=60, stateful_step_count=30, deadline=None)
@@ -392,29 +393,16 @@ def test_nothing_is_lost_or_doubled_between_many_threads() -> None:
             assert counts == sorted(counts)
 
 
-@contextlib.contextmanager
-def signalled_while_it_waits(handler: Callable[..., object]) -> Iterator[None]:
+def signalled_while_it_waits(handler: Callable[[], object]) -> AbstractContextManager[None]:
     """`handler` is called for a signal that comes once this thread waits."""
     main = threading.current_thread()
-
-    def send() -> None:
-        until(lambda: waits(main), "it waits")
-        signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
-
-    previous = signal.signal(signal.SIGUSR1, handler)
-    try:
-        sender = threading.Thread(target=send)
-        sender.start()
-        yield
-        sender.join()
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
+    return signalled(handler, lambda: until(lambda: waits(main), "it waits"))
 
 
 def test_an_interrupted_wait_leaves_nothing_behind() -> None:
     pollable = PollableQueue[int]()
 
-    def interrupt(*_: object) -> None:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
     with signalled_while_it_waits(interrupt), pytest.raises(KeyboardInterrupt):
@@ -427,7 +415,7 @@ def test_an_interrupted_wait_leaves_nothing_behind() -> None:
 
 def test_a_signal_handler_may_put_into_the_queue_that_the_thread_waits_for() -> None:
     pollable = PollableQueue[int]()
-    with signalled_while_it_waits(lambda *_: pollable.put(1)):
+    with signalled_while_it_waits(lambda: pollable.put(1)):
         assert pollable.get(timeout=60) == 1
 
 

@@ -12,7 +12,7 @@ from support.serving import clean_environment
 def run(program: str) -> list[str]:
     """What a program of its own prints."""
     text = (
-        "import os, select, signal, sys, threading\nfrom stdserve.concurrent import *\n"
+        "import os, select, signal, sys, threading, time\nfrom stdserve.concurrent import *\n"
         + "def ready(fd):\n    return bool(select.select([fd], [], [], 0)[0])\n"
         + textwrap.dedent(program)
     )
@@ -135,14 +135,18 @@ def test_a_wait_whose_signal_handler_forks_goes_on_in_the_child() -> None:
         pid = None
         def fork(*_):
             global pid
-            pid = os.fork()
-            threading.Thread(target=pollable.put, args=(os.getpid(),)).start()
+            if pid is None:
+                pid = os.fork()
+                threading.Thread(target=pollable.put, args=(os.getpid(),)).start()
         signal.signal(signal.SIGUSR1, fork)
         main = threading.main_thread()
         def send():
             while sys._current_frames()[main.ident].f_code.co_name != "_patiently":
                 pass
-            signal.pthread_kill(main.ident, signal.SIGUSR1)
+            # One that comes just before the wait does not end it.
+            while pid is None:
+                signal.pthread_kill(main.ident, signal.SIGUSR1)
+                time.sleep(0.05)
         threading.Thread(target=send).start()
         assert pollable.get() == os.getpid()
         if pid == 0:

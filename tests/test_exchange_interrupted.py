@@ -12,34 +12,38 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
 import pytest
 from stdserve.concurrent import Exchange, Missed, ShutDown, Subscription, _forks, _subscription
 
 from support.exchanges import new
+from support.signals import signalled
 from support.waiting import PATIENCE, until
-
-
-def get_and_kill(subscription: Subscription[Any]) -> None:
-    """Waits for a message, and gets a signal, most likely meanwhile."""
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-    subscription.get(PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["nameless", "named"])
 def test_ctrl_c_ends_a_waiting_get(kind: str) -> None:
     """As it ends every wait of Python's."""
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        with new(kind).subscribe() as subscription, pytest.raises(KeyboardInterrupt):
-            get_and_kill(subscription)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    here = threading.get_ident()
+
+    def in_get() -> bool:
+        frame: FrameType | None = sys._current_frames()[here]
+        while frame is not None and frame.f_code is not Subscription.get.__code__:
+            frame = frame.f_back
+        return frame is not None
+
+    def get_for_ever() -> None:
+        with signalled(interrupt, lambda: until(in_get, "it waits")):
+            subscription.get()
+
+    with new(kind).subscribe() as subscription, pytest.raises(KeyboardInterrupt):
+        get_for_ever()
 
 
 def test_the_collector_in_a_reader_waits_for_no_sender() -> None:

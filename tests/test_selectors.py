@@ -7,15 +7,14 @@ import contextlib
 import os
 import random
 import selectors as standard
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from stdserve import selectors
 
+from support.signals import signalled
 from support.waiting import PATIENCE
 
 Pair = tuple[socket.socket, socket.socket]
@@ -121,21 +120,13 @@ def test_a_signal_does_not_end_the_wait() -> None:
     reading, writing = os.pipe()
     came = []
 
-    def on_signal(*_: object) -> None:
+    def on_signal() -> None:
         came.append(True)
         os.write(writing, b"x")
 
-    before = signal.signal(signal.SIGUSR1, on_signal)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(reading, selectors.EVENT_READ)
-            main = threading.get_ident()
-            sender = threading.Thread(target=signal.pthread_kill, args=(main, signal.SIGUSR1))
-            sender.start()
-            assert [key.fd for key, _ in selector.select(PATIENCE)] == [reading]
-            sender.join()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with selectors.DefaultSelector() as selector, signalled(on_signal):
+        selector.register(reading, selectors.EVENT_READ)
+        assert [key.fd for key, _ in selector.select(PATIENCE)] == [reading]
     assert came == [True]
     os.close(reading)
     os.close(writing)
