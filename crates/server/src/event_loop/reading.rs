@@ -115,6 +115,7 @@ impl EventLoop {
             let inner = self.spare.pop().unwrap_or_else(|| Box::new(Inner::new(self.now)));
             self.connections[slot].inner = Some(inner);
         }
+        let mut all_seen = false;
         while self.connections[slot].takes_input() {
             let connection = &mut self.connections[slot];
             let head = match &mut connection.inner {
@@ -136,6 +137,7 @@ impl EventLoop {
                         let inner = self.connections[slot].inner.take();
                         self.recycle(inner);
                     }
+                    all_seen = true;
                     break;
                 }
                 Ok((used, Event::Head)) => {
@@ -167,6 +169,11 @@ impl EventLoop {
                     at = data.len();
                 }
             }
+        }
+        let connection = &mut self.connections[slot];
+        if connection.inlet.is_some() && !all_seen {
+            // It has stopped for want of room, of which there may be some again at the next look: then nobody tells.
+            connection.unseen = true;
         }
         at
     }
